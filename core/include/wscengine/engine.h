@@ -1,0 +1,150 @@
+/* Tier 1: an engine and its callbacks.
+ *
+ * A run goes from start to stopped. In it, sessions follow one another; each is one connection with an id (UUID v4) and an epoch
+ * (1, 2, 3 ...). A session is: on_open, then on_message and on_read_error, then on_close and perhaps on_close_error; between sessions
+ * on_restart_error for every attempt that failed. */
+#ifndef WSCENGINE_ENGINE_H
+#define WSCENGINE_ENGINE_H
+
+#include "connection.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Callbacks run on the library's crew of C threads with no lock of the library held; any of them may be NULL, and any may call any
+ * function of this library. s, its connection and what is passed in are borrowed until the callback returns (wsc_session_ref to
+ * keep a session). reader_count on_message calls may run at once; every other callback runs alone. */
+typedef struct wsc_callbacks {
+  uint32_t struct_size;
+  uint32_t flags; /* 0 */
+  /* The connection is open; may read and write it. Nothing else is processed until it returns. Non-zero refuses the session
+   * as an error of OnOpen: closed with 1001, start fails or the attempt counts as failed, no other callback of this session. */
+  int (*on_open)(wsc_session *s, const wsc_response *r, bool restarting, void *user);
+  /* One whole message; data is valid until it returns. */
+  void (*on_message)(wsc_session *s, int type, const uint8_t *data, size_t length, void *user);
+  /* A read error that is no close; only adapters other than the built-in one have such. The engine is paused meanwhile. */
+  void (*on_read_error)(wsc_session *s, const wsc_error *e, void *user);
+  /* Once for each session whose on_open succeeded, after its running callbacks returned. peer: how it was closed or lost; NULL:
+   * the user ended it (exit, restart, stop), the connection is still open and usable, and is then closed with the reply's code
+   * and reason (1001 "Going Away" when untouched). The engine is paused meanwhile. */
+  void (*on_close)(wsc_session *s, const wsc_close *peer, wsc_close *reply, void *user);
+  /* The close handshake failed. The engine is paused meanwhile. */
+  void (*on_close_error)(wsc_session *s, const wsc_error *e, void *user);
+  /* An attempt to reconnect failed; retry counts such failures in a row before it. last: the engine gives up, STOPPED follows. */
+  void (*on_restart_error)(wsc_engine *e, const wsc_error *why, uint32_t retry, bool last, void *user);
+  /* Just before each attempt: may change it (wsc_attempt_*). false: give up. */
+  bool (*before_attempt)(wsc_engine *e, wsc_attempt *a, void *user);
+  /* The run has ended; no callback of this run follows. why: NULL after stop or exit. */
+  void (*on_stopped)(wsc_engine *e, int reason, const wsc_error *why, void *user);
+} wsc_callbacks;
+
+enum wsc_state { WSC_STATE_STOPPED = 0, WSC_STATE_STARTING = 1, WSC_STATE_OPEN = 2, WSC_STATE_RECONNECTING = 3, WSC_STATE_STOPPING = 4 };
+enum wsc_stop_reason {
+  WSC_STOPPED_NEVER_RAN = 0, /* no run has ended yet */
+  WSC_STOPPED_BY_STOP = 1,
+  WSC_STOPPED_BY_EXIT = 2,
+  WSC_STOPPED_LOST = 3,    /* auto_reconnect is off and the connection ended */
+  WSC_STOPPED_GAVE_UP = 4, /* max_attempts, give_up_on or the hook */
+  WSC_STOPPED_START_FAILED = 5
+};
+
+/* An engine that is not started. what: copies url, callbacks and options, judges them all, starts nothing
+ * owns: the caller frees · blocks: no · errors: WSC_ERR_INVALID naming field and value, WSC_ERR_NOMEM */
+WSC_API int wsc_engine_new(const char *url, const wsc_callbacks *cb, void *user, const wsc_options *o, wsc_engine **out, wsc_error **err);
+
+/* what: stops a running engine (up to stop_timeout_ms) and frees it; inside one of its callbacks the freeing is deferred until that
+ * callback returned; sessions and connections that the user still holds stay valid and closed
+ * blocks: until stopped; not inside its callbacks · errors: none */
+WSC_API void wsc_engine_free(wsc_engine *e);
+
+/* start  what: dials, runs on_open and returns when that returned. The first start is not retried (option). on_open_timeout_ms and
+ *        the context end it: socket closed, nothing goes on behind · errors: STATE (running already: nothing changes), IN_CALLBACK, or
+ *        the failure as cause, told apart by its status
+ * stop   what: on_close, close handshake, all callbacks out; after OK no callback runs or will run. Inside a callback it acts as
+ *        exit and returns OK at once. The pause holder's own stop ends the pause · errors: STATE (not started), TIMEOUT (it goes on
+ *        stopping; a second stop waits again)
+ * wait   what: until the run ended; *why receives the reason's error (NULL after stop and exit) · returns WSC_STOPPED with the
+ *        reason in wsc_engine_stop_reason; OK at once when it never ran · errors: TIMEOUT, CANCELED, IN_CALLBACK
+ * threads: any · blocks: only the forms without _begin */
+WSC_API int wsc_engine_start(wsc_engine *e, const wsc_context *c, wsc_error **err);
+WSC_API int wsc_engine_start_begin(wsc_engine *e, const wsc_context *c, uint64_t token, wsc_op **op, wsc_error **err);
+WSC_API int wsc_engine_stop(wsc_engine *e, const wsc_context *c, wsc_error **err);
+WSC_API int wsc_engine_stop_begin(wsc_engine *e, const wsc_context *c, uint64_t token, wsc_op **op, wsc_error **err);
+WSC_API int wsc_engine_wait(wsc_engine *e, const wsc_context *c, wsc_error **why);
+WSC_API int wsc_engine_wait_begin(wsc_engine *e, const wsc_context *c, uint64_t token, wsc_op **op, wsc_error **err);
+WSC_API int wsc_engine_stop_reason(const wsc_engine *e); /* enum wsc_stop_reason, of the last run that ended */
+
+/* Requests on whatever is current: they take effect when the running callbacks return. exit belongs to the run; restart to the
+ * session that is open when it is called. threads: any · blocks: no · errors: none (nothing happens when there is no run) */
+WSC_API void wsc_engine_exit(wsc_engine *e);
+WSC_API void wsc_engine_restart(wsc_engine *e);
+
+/* is_started: waits while the engine is starting or stopping, except inside its callbacks · state: enum wsc_state, at once */
+WSC_API bool wsc_engine_is_started(wsc_engine *e);
+WSC_API int wsc_engine_state(const wsc_engine *e);
+
+/* The read lock. what: while it is held nothing is processed and the holder may read, write and ping the connection itself. Granted at
+ * once when no message is being taken, also while a callback runs. Nests on one thread. The holder's own stop ends it.
+ * blocks: until granted · errors: pause: TIMEOUT, CANCELED, STATE (not running); resume: STATE (not paused) */
+WSC_API int wsc_engine_pause(wsc_engine *e, const wsc_context *c, wsc_error **err);
+WSC_API int wsc_engine_pause_begin(wsc_engine *e, const wsc_context *c, uint64_t token, wsc_op **op, wsc_error **err);
+WSC_API int wsc_engine_resume(wsc_engine *e);
+
+/* Sends on the session that is open now. what: like wsc_connection_write; between sessions ERR_CLOSED, or waits for the next session
+ * until the deadline with send_waits_for_session · errors: of wsc_connection_write */
+WSC_API int wsc_engine_write(wsc_engine *e, const wsc_context *c, int type, const uint8_t *p, size_t n, wsc_error **err);
+WSC_API int wsc_engine_write_begin(wsc_engine *e, const wsc_context *c, int type, const uint8_t *p, size_t n, uint64_t token,
+                                   wsc_op **op, wsc_error **err);
+
+/* The session that is open now, with a reference for the caller; NULL between sessions. */
+WSC_API wsc_session *wsc_engine_session(wsc_engine *e);
+
+/* A session. id: UUID v4 text, epoch: 1, 2, 3 ... · connection: valid as long as the session
+ * received_ns: inside on_message, when that message was read from the socket (Unix time); else 0
+ * exit, restart: like the engine's, but restart never touches a newer session · errors: none */
+WSC_API wsc_session *wsc_session_ref(wsc_session *s);
+WSC_API void wsc_session_unref(wsc_session *s);
+WSC_API const char *wsc_session_id(const wsc_session *s);
+WSC_API uint64_t wsc_session_epoch(const wsc_session *s);
+WSC_API wsc_connection *wsc_session_connection(wsc_session *s);
+WSC_API wsc_engine *wsc_session_engine(wsc_session *s);
+WSC_API int64_t wsc_session_received_ns(const wsc_session *s);
+WSC_API void wsc_session_exit(wsc_session *s);
+WSC_API void wsc_session_restart(wsc_session *s);
+
+/* One attempt, inside before_attempt (or between BEFORE_ATTEMPT and its done). Changes last for the rest of the run.
+ * number: failed attempts in a row so far · last_error: why the one before failed, NULL for the first
+ * set_url, add_header, clear_headers, clear_subprotocols, add_subprotocol  change what the options said
+ * set_delay_ms: wait this long, then ask again · set_retry_delay_ms: the delay if this attempt fails, instead of the table's
+ * reset: forget the failures so far
+ * errors of setters: WSC_ERR_INVALID (a bad URL or header), WSC_ERR_NOMEM: the attempt is unchanged */
+WSC_API uint32_t wsc_attempt_number(const wsc_attempt *a);
+WSC_API const wsc_error *wsc_attempt_last_error(const wsc_attempt *a);
+WSC_API const char *wsc_attempt_url(const wsc_attempt *a);
+WSC_API int wsc_attempt_set_url(wsc_attempt *a, const char *url, wsc_error **err);
+WSC_API int wsc_attempt_add_header(wsc_attempt *a, const char *name_and_value, wsc_error **err);
+WSC_API void wsc_attempt_clear_headers(wsc_attempt *a);
+WSC_API int wsc_attempt_add_subprotocol(wsc_attempt *a, const char *name, wsc_error **err);
+WSC_API void wsc_attempt_clear_subprotocols(wsc_attempt *a);
+WSC_API void wsc_attempt_set_delay_ms(wsc_attempt *a, int64_t ms);
+WSC_API void wsc_attempt_set_retry_delay_ms(wsc_attempt *a, int64_t ms);
+WSC_API void wsc_attempt_reset(wsc_attempt *a);
+
+/* Counters of an engine, all sessions together. */
+typedef struct wsc_stats {
+  uint32_t struct_size, flags;
+  uint64_t messages_received, bytes_received; /* payload of data messages */
+  uint64_t messages_sent, bytes_sent;
+  uint64_t messages_dropped;                  /* received, never taken: exit, restart, stop */
+  uint64_t sessions, reconnects, failed_attempts;
+  uint64_t queued_messages, queued_bytes;     /* received, not yet taken */
+  int64_t rtt_last_ns, rtt_smoothed_ns;       /* -1: no pong yet; smoothed as TCP does (RFC 6298, 1/8) */
+  int64_t last_byte_age_ns;                   /* since anything was received; -1: nothing yet */
+} wsc_stats;
+WSC_API int wsc_engine_stats(wsc_engine *e, wsc_stats *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

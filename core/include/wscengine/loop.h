@@ -1,0 +1,149 @@
+/* Tier 2: loops and events, for bindings and programs with an event loop of their own.
+ *
+ * The library has no I/O thread. Whoever calls wsc_loop_next lends the loop its thread; any number of threads may. An event is out
+ * from next until wsc_event_done. */
+#ifndef WSCENGINE_LOOP_H
+#define WSCENGINE_LOOP_H
+
+#include "engine.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* XX(NAME, number, session, doc): session = 1: at most one such event of an engine is out at a time. Append only. */
+#define WSC_EVENT_MAP(XX) \
+  XX(OPENED, 1, 1, "run on_open; reply.status/error refuse") \
+  XX(BATCH, 2, 1, "messages; reply.consumed") \
+  XX(READ_ERROR, 3, 1, "run on_read_error") \
+  XX(CLOSED, 4, 1, "run on_close; reply.close_code/close_reason") \
+  XX(CLOSE_ERROR, 5, 1, "run on_close_error") \
+  XX(RESTART_ERROR, 6, 1, "run on_restart_error") \
+  XX(BEFORE_ATTEMPT, 7, 1, "change event.attempt; reply.status != 0 gives up") \
+  XX(DO_DIAL, 8, 0, "host adapter: dial text, then wsc_engine_report(token)") \
+  XX(DO_PING, 9, 0, "host adapter: ping, then report") \
+  XX(DO_CLOSE, 10, 0, "host adapter: close with close_code and text, then report") \
+  XX(DO_STOP_READING, 11, 0, "host adapter: read no more, take no more; report when the readers are out") \
+  XX(OP_DONE, 12, 0, "the operation with this token has ended: status, error, op") \
+  XX(STOPPED, 13, 1, "the run has ended: status is the stop reason") \
+  XX(TRACE, 14, 0, "reserved for the tracer") \
+  XX(LOG, 15, 0, "a log line: level, subsystem, text")
+
+enum wsc_event_type {
+#define XX(name, number, session, doc) WSC_EVENT_##name = number,
+  WSC_EVENT_MAP(XX)
+#undef XX
+};
+
+/* One message of a batch. Frozen: 16 bytes for ever. */
+typedef struct wsc_record {
+  uint64_t offset; /* from event.arena */
+  uint32_t length;
+  uint16_t type;   /* WSC_TEXT or WSC_BINARY */
+  uint16_t flags;  /* 0 */
+} wsc_record;
+
+enum wsc_event_flags {
+  WSC_EVENT_RESTARTING = 1, /* OPENED: not the first session of the run */
+  WSC_EVENT_LAST = 2,       /* RESTART_ERROR: the engine gives up */
+  WSC_EVENT_BY_PEER = 4,    /* CLOSED: event.close is set (peer closed, link died, or we failed the connection) */
+  WSC_EVENT_IN_HOST = 8     /* BATCH: the payload was written to host_buffer, arena points there */
+};
+
+/* The caller sets struct_size (zeroing the rest) and may set host_buffer and host_capacity; next fills what its type needs.
+ * Pointers are borrowed until wsc_event_done. */
+typedef struct wsc_event {
+  uint32_t struct_size, type;
+  wsc_engine *engine;   /* NULL for an operation of a connection without an engine */
+  void *user;           /* as given to wsc_engine_new */
+  wsc_session *session; /* of session events */
+  uint64_t epoch;
+  const char *session_id;
+  uint32_t flags, count;
+  const uint8_t *arena;
+  uint64_t arena_length;
+  const wsc_record *records;
+  uint8_t *host_buffer; /* in: a batch is written here when its payload fits */
+  size_t host_capacity;
+  int64_t received_ns;
+  uint64_t token;
+  int status, close_code, level;
+  uint32_t retry;
+  int64_t delay_ns;     /* RESTART_ERROR: until the next attempt; DO_PING, DO_CLOSE: the timeout */
+  const char *text, *subsystem;
+  const wsc_error *error;
+  const wsc_response *response;
+  const wsc_close *close;
+  wsc_attempt *attempt;
+  wsc_op *op;
+  void *core;           /* the library's */
+} wsc_event;
+
+typedef struct wsc_reply {
+  uint32_t struct_size, flags; /* flags: 0 */
+  uint32_t consumed;           /* BATCH: records taken; the rest goes back to the front of the queue */
+  int status;                  /* OPENED, BEFORE_ATTEMPT: not 0 refuses */
+  wsc_error *error;            /* why; borrowed */
+  int close_code;              /* CLOSED: 0 means 1001 */
+  const char *close_reason;
+} wsc_reply;
+
+/* A loop. owns: the caller frees, after its engines and connections · blocks: no
+ * errors: new: WSC_ERR_NOMEM, WSC_ERR_IO (epoll, timerfd or eventfd could not be made: os_error) */
+WSC_API int wsc_loop_new(const wsc_options *o, wsc_loop **out, wsc_error **err);
+WSC_API void wsc_loop_free(wsc_loop *l);
+
+/* Puts an engine on this loop instead of the library's own, whose crew of C threads runs the callbacks. Only before its first
+ * start. errors: WSC_ERR_STATE, WSC_ERR_INVALID */
+WSC_API int wsc_loop_add(wsc_loop *l, wsc_engine *e);
+
+/* One fd, readable whenever next(.., 0) has something to do (an event, I/O or a timer) and not otherwise. Poll it, never read it; a
+ * host loop may dup it. It belongs to the loop. */
+WSC_API int wsc_loop_fd(wsc_loop *l);
+
+/* Lends the calling thread: I/O, timers, state machines, until there is an event or timeout_ns (< 0: no limit) has passed.
+ * returns WSC_OK with an event out, WSC_AGAIN without · blocks: up to timeout_ns · errors: WSC_ERR_FORKED, WSC_ERR_INVALID */
+WSC_API int wsc_loop_next(wsc_loop *l, int64_t timeout_ns, wsc_event *ev);
+
+/* Makes one thread blocked in next return AGAIN. threads: any · blocks: no */
+WSC_API void wsc_loop_wake(wsc_loop *l);
+
+/* Answers an event; r may be NULL (accept, all consumed). While a session event is out its engine yields no other, but completions and
+ * LOG still come. Of a BATCH it is called when the last record was taken, not when its callback returned. */
+WSC_API int wsc_event_done(wsc_event *ev, const wsc_reply *r);
+
+/* Brackets callbacks around a batch (once a batch and reader), so that stop and OnClose know when readers are out. Between them the
+ * batch's pointers stay valid even past done. enter: false when the session is over or reader_count are in already. */
+WSC_API bool wsc_event_enter(wsc_event *ev);
+WSC_API void wsc_event_leave(wsc_event *ev);
+
+/* The next record of a batch that is out, at the core's cursor: 1, or 0 when there is none or the engine wants no more taken (pause,
+ * session over). A caller of take gives its done with consumed = 0 + what take gave; the core knows and ignores it.
+ * threads: any number at once · blocks: no */
+WSC_API uint32_t wsc_event_take(wsc_event *ev, wsc_record *out);
+
+/* Not 0: give the rest back (done) before taking another record. A plain word to be read without a call; valid as long as the
+ * engine. */
+WSC_API const volatile uint32_t *wsc_engine_control(const wsc_engine *e);
+
+/* Keeps a copy of a batch's records and payload, right-sized, beyond done. */
+WSC_API wsc_batch *wsc_event_hold(const wsc_event *ev); /* NULL: out of memory */
+WSC_API const uint8_t *wsc_batch_arena(const wsc_batch *b, uint64_t *length);
+WSC_API const wsc_record *wsc_batch_records(const wsc_batch *b, uint32_t *count);
+WSC_API void wsc_batch_unref(wsc_batch *b);
+
+/* Host adapters (option HOST_ADAPTER): answers the DO_ event with this token; exactly once each.
+ * DO_DIAL  OK: open; r may be NULL · an error: the attempt failed
+ * DO_PING  OK: the pong came · an error: the link is dead
+ * DO_CLOSE, DO_STOP_READING  done, or error */
+WSC_API int wsc_engine_report(wsc_engine *e, uint64_t token, int status, const wsc_response *r, wsc_error *error);
+
+/* What a host adapter's readers saw, without being asked: an error of status CLOSED (with close code) ends the session; any other
+ * is a read error. alive: messages were seen since the last call; counts as life for keepalive. Fenced by epoch. */
+WSC_API int wsc_engine_report_read(wsc_engine *e, uint64_t epoch, wsc_error *error);
+WSC_API void wsc_engine_report_alive(wsc_engine *e, uint64_t epoch, uint64_t messages, uint64_t bytes);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
