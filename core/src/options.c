@@ -1,0 +1,220 @@
+/* Option sets: one word a row of WSC_OPTION_MAP, so that a snapshot is small enough to keep one for each connection.
+ * Setters only store; options_check.c judges. A snapshot never changes again, which is what makes sharing it safe. */
+#include "options.h"
+
+#include "mem.h"
+#include "wscengine/status.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+struct list {
+  size_t count, capacity;
+  char *items[];
+};
+
+union value {
+  int64_t number;
+  char *text;
+  struct list *list; /* NULL: empty */
+};
+
+#define XX(name, id, type, scope, def, min, max, unit, py, flag, go, doc) ROW_##name,
+enum { WSC_OPTION_MAP(XX) ROWS };
+#undef XX
+
+struct wsc_options {
+  atomic_uint refs;
+  bool frozen;
+  const wsc_log *log; /* &log_copy or NULL */
+  wsc_log log_copy;
+  void *log_self;
+  bool set[ROWS];
+  union value values[ROWS];
+};
+
+static const wsc_option_description rows[] = {
+#define XX(name, id, type, scope, def, min, max, unit, py, flag, go, doc) \
+  {sizeof rows[0], id, WSC_OPTION_##type, WSC_SCOPE_##scope, def, min, max, #name, unit, py, flag, go, doc},
+    WSC_OPTION_MAP(XX)
+#undef XX
+};
+
+/* Row + 1 by id; 0: no such option. */
+static const uint8_t row_by_id[] = {
+#define XX(name, id, type, scope, def, min, max, unit, py, flag, go, doc) [id] = ROW_##name + 1,
+    WSC_OPTION_MAP(XX)
+#undef XX
+};
+
+static int row_of(int id) { return id >= 0 && (size_t)id < sizeof row_by_id ? row_by_id[id] - 1 : -1; }
+static bool is_number(int row) { return rows[row].type == WSC_OPTION_INT || rows[row].type == WSC_OPTION_BOOL; }
+
+/* The row of an option of one of these two types, or -1. */
+static int row_of_type(const wsc_options *o, int id, int type, int or_type) {
+  int row = o != NULL ? row_of(id) : -1;
+  return row >= 0 && (rows[row].type == type || rows[row].type == or_type) ? row : -1;
+}
+
+int wsc_option_info(int index, wsc_option_description *out) {
+  if (out == NULL || out->struct_size < sizeof *out || index < 0 || index >= ROWS) return WSC_ERR_INVALID;
+  uint32_t size = out->struct_size;
+  *out = rows[index];
+  out->struct_size = size;
+  return WSC_OK;
+}
+
+wsc_options *wsc_options_new(void) {
+  wsc_options *o = mem_zalloc(sizeof *o);
+  if (o != NULL) atomic_init(&o->refs, 1);
+  return o;
+}
+
+static void clear_row(wsc_options *o, int row) {
+  union value *v = &o->values[row];
+  if (rows[row].type == WSC_OPTION_STR) mem_free(v->text);
+  if (rows[row].type == WSC_OPTION_LIST) {
+    for (size_t i = 0; v->list != NULL && i < v->list->count; i++) mem_free(v->list->items[i]);
+    mem_free(v->list);
+  }
+  *v = (union value){0};
+  o->set[row] = false;
+}
+
+void wsc_options_free(wsc_options *o) {
+  if (o == NULL || atomic_fetch_sub_explicit(&o->refs, 1, memory_order_acq_rel) != 1) return;
+  for (int row = 0; row < ROWS; row++) clear_row(o, row);
+  mem_free(o);
+}
+
+static int list_append(struct list **list, const char *text) {
+  struct list *l = *list;
+  if (l == NULL || l->count == l->capacity) {
+    size_t count = l != NULL ? l->count : 0, capacity = count != 0 ? count * 2 : 4;
+    l = mem_realloc(l, sizeof *l + capacity * sizeof l->items[0]);
+    if (l == NULL) return WSC_ERR_NOMEM;
+    l->count = count;
+    l->capacity = capacity;
+    *list = l;
+  }
+  if ((l->items[l->count] = mem_strdup(text)) == NULL) return WSC_ERR_NOMEM;
+  l->count++;
+  return WSC_OK;
+}
+
+int wsc_options_set_int(wsc_options *o, int id, int64_t value) {
+  int row = row_of_type(o, id, WSC_OPTION_INT, WSC_OPTION_BOOL);
+  if (row < 0) return WSC_ERR_INVALID;
+  if (o->frozen) return WSC_ERR_STATE;
+  o->values[row].number = value;
+  o->set[row] = true;
+  return WSC_OK;
+}
+
+int wsc_options_set_str(wsc_options *o, int id, const char *value) {
+  int row = row_of_type(o, id, WSC_OPTION_STR, WSC_OPTION_LIST);
+  if (row < 0) return WSC_ERR_INVALID;
+  if (o->frozen) return WSC_ERR_STATE;
+  if (value == NULL) {
+    clear_row(o, row);
+    return WSC_OK;
+  }
+  if (rows[row].type == WSC_OPTION_LIST) {
+    if (list_append(&o->values[row].list, value) != WSC_OK) return WSC_ERR_NOMEM;
+  } else {
+    char *copy = mem_strdup(value); /* before the old one goes: value may be it */
+    if (copy == NULL) return WSC_ERR_NOMEM;
+    clear_row(o, row);
+    o->values[row].text = copy;
+  }
+  o->set[row] = true;
+  return WSC_OK;
+}
+
+int wsc_options_get_int(const wsc_options *o, int id, int64_t *value) {
+  int row = row_of_type(o, id, WSC_OPTION_INT, WSC_OPTION_BOOL);
+  if (row < 0 || value == NULL) return WSC_ERR_INVALID;
+  *value = options_int(o, id);
+  return WSC_OK;
+}
+
+int wsc_options_set_log(wsc_options *o, const wsc_log *vtable, void *self) {
+  if (o == NULL) return WSC_ERR_INVALID;
+  if (vtable != NULL && (vtable->struct_size < sizeof *vtable || vtable->flags != 0)) return WSC_ERR_INVALID;
+  if (vtable != NULL && vtable->line == NULL) return WSC_ERR_INVALID;
+  if (o->frozen) return WSC_ERR_STATE;
+  o->log = NULL;
+  if (vtable != NULL) {
+    o->log_copy = *vtable;
+    o->log = &o->log_copy;
+  }
+  o->log_self = self;
+  return WSC_OK;
+}
+
+static int copy_row(wsc_options *to, const wsc_options *from, int row) {
+  const union value *v = &from->values[row];
+  if (is_number(row)) return wsc_options_set_int(to, rows[row].id, v->number);
+  if (rows[row].type == WSC_OPTION_STR) return wsc_options_set_str(to, rows[row].id, v->text);
+  for (size_t i = 0; i < v->list->count; i++) {
+    if (wsc_options_set_str(to, rows[row].id, v->list->items[i]) != WSC_OK) return WSC_ERR_NOMEM;
+  }
+  return WSC_OK;
+}
+
+wsc_options *options_copy(const wsc_options *o) {
+  wsc_options *copy = wsc_options_new();
+  if (copy == NULL || o == NULL) return copy;
+  wsc_options_set_log(copy, o->log, o->log_self);
+  for (int row = 0; row < ROWS; row++) {
+    if (o->set[row] && copy_row(copy, o, row) != WSC_OK) {
+      wsc_options_free(copy);
+      return NULL;
+    }
+  }
+  return copy;
+}
+
+wsc_options *options_snapshot(const wsc_options *o) {
+  if (o != NULL && o->frozen) return options_ref((wsc_options *)(uintptr_t)o); /* only its count changes */
+  wsc_options *copy = options_copy(o);
+  if (copy != NULL) copy->frozen = true;
+  return copy;
+}
+
+wsc_options *options_ref(wsc_options *o) {
+  if (o != NULL) atomic_fetch_add_explicit(&o->refs, 1, memory_order_relaxed);
+  return o;
+}
+
+int64_t options_int(const wsc_options *o, int id) {
+  int row = row_of(id);
+  if (row < 0 || !is_number(row)) return 0;
+  return o != NULL && o->set[row] ? o->values[row].number : rows[row].default_value;
+}
+
+bool options_is_set(const wsc_options *o, int id) {
+  int row = row_of(id);
+  return o != NULL && row >= 0 && o->set[row];
+}
+
+const char *options_str(const wsc_options *o, int id) {
+  int row = row_of_type(o, id, WSC_OPTION_STR, WSC_OPTION_STR);
+  return row >= 0 ? o->values[row].text : NULL;
+}
+
+const char *options_item(const wsc_options *o, int id, size_t index) {
+  int row = row_of_type(o, id, WSC_OPTION_LIST, WSC_OPTION_LIST);
+  if (row < 0 || o->values[row].list == NULL || index >= o->values[row].list->count) return NULL;
+  return o->values[row].list->items[index];
+}
+
+void options_clear(wsc_options *o, int id) {
+  int row = row_of(id);
+  if (o != NULL && row >= 0 && !o->frozen) clear_row(o, row);
+}
+
+const wsc_log *options_log(const wsc_options *o, void **self) {
+  if (self != NULL) *self = o != NULL ? o->log_self : NULL;
+  return o != NULL ? o->log : NULL;
+}

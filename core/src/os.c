@@ -1,0 +1,172 @@
+/* The operating system behind a narrow door. The tables os_io and os_clocks are replaced by tests before any thread
+ * runs, never later. */
+#define _GNU_SOURCE
+#include "os.h"
+
+#include "mem.h"
+#include "wscengine/status.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/err.h>
+#include <openssl/rand.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+static int64_t clock_ns(clockid_t id) {
+  struct timespec t;
+  clock_gettime(id, &t);
+  return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
+}
+
+static int64_t monotonic(void) { return clock_ns(CLOCK_MONOTONIC); }
+static int64_t boottime(void) { return clock_ns(CLOCK_BOOTTIME); }
+static int64_t unix_time(void) { return clock_ns(CLOCK_REALTIME); }
+
+struct os_clocks os_clocks = {monotonic, boottime, unix_time};
+
+int64_t os_now_ns(void) { return os_clocks.now(); }
+int64_t os_boottime_ns(void) { return os_clocks.boottime(); }
+int64_t os_unix_ns(void) { return os_clocks.unix_time(); }
+
+static _Atomic uint32_t fork_generation;
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+static atomic_bool fork_watched; /* spares each later call, one a frame that is sent, the call of pthread_once */
+
+static void forked(void) { atomic_fetch_add_explicit(&fork_generation, 1, memory_order_relaxed); }
+
+static void install_fork_handler(void) {
+  pthread_atfork(NULL, NULL, forked);
+  atomic_store_explicit(&fork_watched, true, memory_order_release);
+}
+
+uint32_t os_fork_generation(void) {
+  if (!atomic_load_explicit(&fork_watched, memory_order_acquire)) pthread_once(&fork_once, install_fork_handler);
+  return atomic_load_explicit(&fork_generation, memory_order_relaxed);
+}
+
+/* One buffer, the usual case, takes the call without a message header: it is measurably shorter in the kernel. */
+static ssize_t real_recvv(int fd, struct iovec *iov, int count) {
+  ssize_t n;
+  do {
+    if (count == 1) {
+      n = recv(fd, iov[0].iov_base, iov[0].iov_len, MSG_DONTWAIT);
+    } else {
+      struct msghdr m = {.msg_iov = iov, .msg_iovlen = (size_t)count};
+      n = recvmsg(fd, &m, MSG_DONTWAIT);
+    }
+  } while (n < 0 && errno == EINTR);
+  return n < 0 ? -errno : n;
+}
+
+static ssize_t real_sendv(int fd, const struct iovec *iov, int count) {
+  ssize_t n;
+  do {
+    if (count == 1) {
+      n = send(fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } else {
+      struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)count}; /* it only reads */
+      n = sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+  } while (n < 0 && errno == EINTR);
+  return n < 0 ? -errno : n;
+}
+
+static int real_connect(int fd, const void *address, unsigned length) {
+  if (connect(fd, address, length) == 0) return 0;
+  return errno == EINTR ? -EINPROGRESS : -errno; /* interrupted it goes on; calling again would say EALREADY */
+}
+
+struct os_io os_io = {real_recvv, real_sendv, real_connect};
+
+int os_above_stdio(int fd) {
+  if (fd < 0 || fd > 2) return fd;
+  int moved = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  int error = errno;
+  close(fd);
+  return moved >= 0 ? moved : -error;
+}
+
+int os_socket(int family, int type, int protocol) {
+  int fd = socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
+  return fd >= 0 ? os_above_stdio(fd) : -errno;
+}
+
+struct thread_start {
+  void *(*main)(void *);
+  void *arg;
+  char name[16];
+};
+
+static void *thread_main(void *p) {
+  struct thread_start start = *(struct thread_start *)p;
+  mem_free(p);
+  pthread_setname_np(pthread_self(), start.name); /* by its maker would be too late for a detached one that has ended */
+  return start.main(start.arg);
+}
+
+static void foreign_signals(sigset_t *set) {
+  static const int ours[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGPROF};
+  sigfillset(set);
+  for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) sigdelset(set, ours[i]);
+}
+
+int os_thread(void *(*main)(void *), void *arg, const char *name, bool detached, void *pthread_out) {
+  struct thread_start *start = mem_zalloc(sizeof *start);
+  if (start == NULL) return ENOMEM;
+  start->main = main;
+  start->arg = arg;
+  snprintf(start->name, sizeof start->name, "%s", name);
+
+  pthread_attr_t attributes;
+  int error = pthread_attr_init(&attributes);
+  if (error != 0) {
+    mem_free(start);
+    return error;
+  }
+  if (detached) pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  sigset_t blocked, before; /* the mask is inherited: a thread that set it itself would have a moment without */
+  foreign_signals(&blocked);
+  pthread_sigmask(SIG_SETMASK, &blocked, &before);
+  pthread_t thread;
+  error = pthread_create(&thread, &attributes, thread_main, start);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  pthread_attr_destroy(&attributes);
+  if (error != 0) mem_free(start);
+  else if (pthread_out != NULL) *(pthread_t *)pthread_out = thread;
+  return error;
+}
+
+int os_random(void *p, size_t n) {
+  int ok = 1;
+  ERR_set_mark(); /* the error queue belongs to the thread, and the thread to the host: leave it as it was */
+  for (uint8_t *at = p; n > 0 && ok == 1;) {
+    int part = n < (1 << 20) ? (int)n : 1 << 20;
+    ok = RAND_bytes(at, part);
+    at += part;
+    n -= (size_t)part;
+  }
+  ERR_pop_to_mark();
+  return ok == 1 ? WSC_OK : WSC_ERR_IO;
+}
+
+int os_uuid(char out[37]) {
+  static const char digits[] = "0123456789abcdef";
+  uint8_t b[16];
+  if (os_random(b, sizeof b) != WSC_OK) return WSC_ERR_IO;
+  b[6] = (uint8_t)((b[6] & 0x0f) | 0x40); /* version 4 */
+  b[8] = (uint8_t)((b[8] & 0x3f) | 0x80); /* RFC 4122 variant */
+  char *at = out;
+  for (size_t i = 0; i < sizeof b; i++) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) *at++ = '-';
+    *at++ = digits[b[i] >> 4];
+    *at++ = digits[b[i] & 15];
+  }
+  *at = 0;
+  return WSC_OK;
+}

@@ -1,0 +1,46 @@
+/* The operating system behind a narrow door: clocks, fork, and the few socket calls that the tests' I/O shim replaces. */
+#ifndef WSC_OS_H
+#define WSC_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#define NS_PER_MS INT64_C(1000000)
+#define NS_PER_S INT64_C(1000000000)
+
+/* ns; replaced by tests (os_clocks) */
+int64_t os_now_ns(void);      /* CLOCK_MONOTONIC */
+int64_t os_boottime_ns(void); /* CLOCK_BOOTTIME: also runs while the machine sleeps */
+int64_t os_unix_ns(void);     /* CLOCK_REALTIME */
+
+/* Bumped in the child by pthread_atfork, which the first call installs. A handle remembers the value it was made under. */
+uint32_t os_fork_generation(void);
+
+/* Socket calls: EINTR is handled inside; results are >= 0 or -errno. Never raise SIGPIPE. Tests replace the table (os_io). */
+struct os_io {
+  ssize_t (*recvv)(int fd, struct iovec *iov, int count);
+  ssize_t (*sendv)(int fd, const struct iovec *iov, int count);
+  int (*connect)(int fd, const void *address, unsigned length);
+};
+extern struct os_io os_io;
+struct os_clocks {
+  int64_t (*now)(void), (*boottime)(void), (*unix_time)(void);
+};
+extern struct os_clocks os_clocks;
+
+/* A CLOEXEC, non-blocking socket that is never fd 0, 1 or 2; -errno. */
+int os_socket(int family, int type, int protocol);
+int os_above_stdio(int fd); /* moves an fd off 0-2 (CLOEXEC kept); the fd, or -errno with fd closed */
+
+/* A thread named `name` (15 bytes) that blocks all signals but the fault signals and SIGPROF. 0 or errno. */
+int os_thread(void *(*main)(void *), void *arg, const char *name, bool detached, void *pthread_out /* pthread_t *, may be NULL */);
+
+/* Unpredictable bytes from OpenSSL; 0, or WSC_ERR_IO. */
+int os_random(void *p, size_t n);
+/* A UUID v4 as text. */
+int os_uuid(char out[37]);
+
+#endif

@@ -1,0 +1,24 @@
+/* ws:// and wss:// URLs (RFC 3986, RFC 6455 section 3). */
+#ifndef WSC_URL_H
+#define WSC_URL_H
+
+#include "wscengine/status.h"
+
+struct url {
+  bool secure;
+  bool literal;        /* host is an IPv4 or IPv6 literal */
+  uint16_t port;       /* 80 and 443 by default */
+  char *host;          /* lower case, without brackets; an IPv6 zone ("fe80::1%eth0") is kept for connecting */
+  char *authority;     /* for the Host header: brackets where needed, port only where it is not the default, no zone */
+  char *target;        /* path and query as sent in the request line; "/" at least */
+  char *authorization; /* "Basic ..." from the userinfo (percent-decoded), else NULL */
+  char *shown;         /* the URL without its password, for errors, logs and spans */
+  char *text;          /* as it was given, password and all: for a host adapter's dial alone */
+};
+
+/* errors: WSC_ERR_INVALID naming the part and the value (never a password), WSC_ERR_NOMEM. On failure *out is {0}. */
+int url_parse(const char *text, struct url *out, wsc_error **err);
+int url_copy(const struct url *from, struct url *out);
+void url_free(struct url *u); /* accepts {0} */
+
+#endif
