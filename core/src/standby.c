@@ -1,0 +1,176 @@
+#define _GNU_SOURCE
+#include "standby.h"
+
+#include "crew.h"
+#include "loop.h"
+#include "os.h"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static const int64_t CREW_NS = 5 * NS_PER_MS;  /* a crew's loop left alone so long gets a thread more */
+static const int64_t HOST_NS = 50 * NS_PER_MS; /* a loop left alone so long is run from here */
+
+/* What is `due` is looked at then; between a loop's look and its next arming HOST_NS pass, so that traffic costs at most that many wake-ups. */
+static struct {
+  pthread_mutex_t lock;
+  pthread_cond_t left; /* the thread let go of `busy` */
+  wsc_loop *loops;     /* being watched */
+  wsc_loop *busy;      /* the thread works on it without the lock */
+  pthread_t thread;
+  bool running;
+  int epoll_fd, wake_fd;
+  uint32_t generation;
+} standby = {.lock = PTHREAD_MUTEX_INITIALIZER, .left = PTHREAD_COND_INITIALIZER, .epoll_fd = -1, .wake_fd = -1};
+
+static void arm(wsc_loop *l, int op) {
+  struct epoll_event ev = {.events = EPOLLIN | EPOLLONESHOT, .data.ptr = l};
+  epoll_ctl(standby.epoll_fd, op, l->poller.fd, &ev);
+}
+
+/* Whether a thread was there, or came or went, since the loop announced work. */
+static bool attended(wsc_loop *l) {
+  pthread_mutex_lock(&l->lock);
+  bool yes = l->present > 0 || l->turns != l->standby_turns;
+  pthread_mutex_unlock(&l->lock);
+  return yes;
+}
+
+static void suspect(wsc_loop *l, int64_t now) {
+  pthread_mutex_lock(&l->lock);
+  l->standby_turns = l->turns;
+  pthread_mutex_unlock(&l->lock);
+  l->standby_asked = false;
+  l->standby_due_ns = now + (l->crew ? CREW_NS : HOST_NS);
+}
+
+/* Its time has come. The lock is held and let go while the loop is worked on. */
+static void look(wsc_loop *l, int64_t now) {
+  bool alone = !attended(l);
+  standby.busy = l;
+  pthread_mutex_unlock(&standby.lock);
+  bool again = l->crew && !l->standby_asked; /* the second look, HOST_NS after the first sign, is the one that re-arms */
+  if (alone && again) crew_wanted(l->crew);
+  else if (alone) loop_run_protocol(l); /* a host's loop, or a crew with no thread to spare */
+  pthread_mutex_lock(&standby.lock);
+  standby.busy = NULL;
+  pthread_cond_broadcast(&standby.left);
+  if (again) {
+    l->standby_asked = true;
+    l->standby_due_ns = now + HOST_NS - CREW_NS;
+  } else {
+    l->standby_due_ns = 0;
+    arm(l, EPOLL_CTL_MOD);
+  }
+}
+
+static int64_t look_at_due(int64_t now) {
+  int64_t next = 0;
+  for (wsc_loop *l = standby.loops; l;) {
+    if (l->standby_due_ns && l->standby_due_ns <= now) {
+      look(l, now);
+      l = standby.loops; /* the list may have changed meanwhile */
+      next = 0;
+      continue;
+    }
+    if (l->standby_due_ns && (!next || l->standby_due_ns < next)) next = l->standby_due_ns;
+    l = l->standby_next;
+  }
+  return next;
+}
+
+static void *standby_main(void *unused) {
+  (void)unused;
+  pthread_mutex_lock(&standby.lock);
+  while (standby.loops) {
+    int64_t now = os_now_ns();
+    int64_t next = look_at_due(now);
+    if (!standby.loops) break;
+    pthread_mutex_unlock(&standby.lock);
+    struct epoll_event events[32];
+    int timeout = next ? (int)((next - now + NS_PER_MS - 1) / NS_PER_MS) : -1;
+    int n = epoll_wait(standby.epoll_fd, events, 32, timeout < 0 && next ? 0 : timeout);
+    pthread_mutex_lock(&standby.lock);
+    now = os_now_ns();
+    for (int i = 0; i < n; i++) {
+      uint64_t count;
+      if (!events[i].data.ptr) {
+        ssize_t ignored = read(standby.wake_fd, &count, sizeof count);
+        (void)ignored;
+        continue;
+      }
+      for (wsc_loop *l = standby.loops; l; l = l->standby_next)
+        if (l == events[i].data.ptr) suspect(l, now);
+    }
+  }
+  close(standby.epoll_fd);
+  close(standby.wake_fd);
+  standby.epoll_fd = standby.wake_fd = -1;
+  standby.running = false;
+  pthread_cond_broadcast(&standby.left);
+  pthread_mutex_unlock(&standby.lock);
+  return NULL;
+}
+
+static int start_thread(void) {
+  standby.epoll_fd = os_above_stdio(epoll_create1(EPOLL_CLOEXEC));
+  standby.wake_fd = os_above_stdio(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  struct epoll_event ev = {.events = EPOLLIN};
+  if (standby.epoll_fd < 0 || standby.wake_fd < 0 || epoll_ctl(standby.epoll_fd, EPOLL_CTL_ADD, standby.wake_fd, &ev)) goto fail;
+  if (os_thread(standby_main, NULL, "wsc-standby", true, NULL)) goto fail;
+  standby.running = true;
+  return WSC_OK;
+fail:
+  if (standby.epoll_fd >= 0) close(standby.epoll_fd);
+  if (standby.wake_fd >= 0) close(standby.wake_fd);
+  standby.epoll_fd = standby.wake_fd = -1;
+  return WSC_ERR_NOMEM;
+}
+
+/* After fork the thread and the lock's state are the parent's: begin anew. The fds are only copies. */
+static void check_fork(void) {
+  uint32_t generation = os_fork_generation();
+  if (standby.generation == generation) return;
+  if (standby.generation) {
+    if (standby.epoll_fd >= 0) close(standby.epoll_fd);
+    if (standby.wake_fd >= 0) close(standby.wake_fd);
+    standby.loops = standby.busy = NULL;
+    standby.running = false;
+    standby.epoll_fd = standby.wake_fd = -1;
+    pthread_mutex_init(&standby.lock, NULL);
+    pthread_cond_init(&standby.left, NULL);
+  }
+  standby.generation = generation;
+}
+
+int standby_add(wsc_loop *l) {
+  check_fork();
+  pthread_mutex_lock(&standby.lock);
+  l->standby_next = standby.loops;
+  standby.loops = l; /* before the thread: it leaves when it sees none */
+  int r = standby.running ? WSC_OK : start_thread();
+  if (r) standby.loops = l->standby_next;
+  else arm(l, EPOLL_CTL_ADD);
+  pthread_mutex_unlock(&standby.lock);
+  return r;
+}
+
+void standby_remove(wsc_loop *l) {
+  pthread_mutex_lock(&standby.lock);
+  while (standby.busy == l) pthread_cond_wait(&standby.left, &standby.lock);
+  wsc_loop **at = &standby.loops;
+  while (*at && *at != l) at = &(*at)->standby_next;
+  if (*at) {
+    *at = l->standby_next;
+    struct epoll_event unused = {0};
+    epoll_ctl(standby.epoll_fd, EPOLL_CTL_DEL, l->poller.fd, &unused);
+  }
+  if (!standby.loops && standby.running) { /* the last one: the thread goes too */
+    uint64_t one = 1;
+    ssize_t ignored = write(standby.wake_fd, &one, sizeof one);
+    (void)ignored;
+    while (!standby.loops && standby.running) pthread_cond_wait(&standby.left, &standby.lock);
+  }
+  pthread_mutex_unlock(&standby.lock);
+}

@@ -1,0 +1,56 @@
+#define _GNU_SOURCE
+#include "transport.h"
+
+#include "error.h"
+#include "os.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+ssize_t transport_recv(struct transport *t, struct iovec *iov, int count) {
+  if (!t->tls) return os_io.recvv(t->fd, iov, count);
+  size_t got = 0;
+  for (int i = 0; i < count; i++) {
+    for (size_t at = 0; at < iov[i].iov_len;) {
+      ssize_t n = tls_read(t->tls, (uint8_t *)iov[i].iov_base + at, iov[i].iov_len - at);
+      if (n <= 0) return got ? (ssize_t)got : n; /* an end or an error shows again at the next call */
+      at += (size_t)n;
+      got += (size_t)n;
+    }
+  }
+  return (ssize_t)got;
+}
+
+ssize_t transport_send(struct transport *t, const void *p, size_t n) {
+  if (t->tls) return tls_write(t->tls, p, n);
+  struct iovec one = {.iov_base = (void *)(uintptr_t)p, .iov_len = n};
+  return os_io.sendv(t->fd, &one, 1);
+}
+
+bool transport_pending(const struct transport *t) { return t->tls && tls_pending(t->tls); }
+
+const char *transport_error(const struct transport *t, ssize_t result, char buffer[static 128]) {
+  return result == -EPROTO && t->tls ? tls_error_text(t->tls) : error_errno_text((int)-result, buffer);
+}
+
+void transport_finish(struct transport *t) {
+  if (t->fd < 0) return;
+  if (t->tls) tls_shutdown(t->tls);
+  shutdown(t->fd, SHUT_WR);
+}
+
+void transport_guard(struct transport *t, int64_t ms) {
+  unsigned value = ms > INT_MAX ? INT_MAX : (unsigned)ms;
+  if (t->fd >= 0) setsockopt(t->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &value, sizeof value);
+}
+
+void transport_close(struct transport *t) {
+  tls_free(t->tls);
+  t->tls = NULL;
+  if (t->fd >= 0) close(t->fd);
+  t->fd = -1;
+}

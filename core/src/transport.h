@@ -1,0 +1,27 @@
+/* The byte stream under a connection: a socket, with or without TLS. Non-blocking; results are bytes, 0 for the end of the stream (recv), or -errno
+ * (-EAGAIN: the edge-triggered poller will tell; -EPROTO: TLS failed, see transport_error). */
+#ifndef WSC_TRANSPORT_H
+#define WSC_TRANSPORT_H
+
+#include "tls.h"
+
+#include <sys/uio.h>
+
+struct transport {
+  int fd; /* -1: none */
+  struct tls *tls;
+};
+
+ssize_t transport_recv(struct transport *t, struct iovec *iov, int count);
+ssize_t transport_send(struct transport *t, const void *p, size_t n);
+/* More can be read without a new event of the poller. */
+bool transport_pending(const struct transport *t);
+/* What went wrong, for -errno: TLS's own text or the errno's. */
+const char *transport_error(const struct transport *t, ssize_t result, char buffer[static 128]);
+/* Half-close: nothing more will be sent; the peer reads the end of the stream. */
+void transport_finish(struct transport *t);
+/* Tells the kernel to give up a link whose window stays closed (TCP_USER_TIMEOUT); 0: never. */
+void transport_guard(struct transport *t, int64_t ms);
+void transport_close(struct transport *t); /* accepts {-1} */
+
+#endif
