@@ -1,0 +1,370 @@
+/* The connection as a state machine: how it runs, how it lives and how it ends. The verbs are in connection_api.c. */
+#define _GNU_SOURCE
+#include "connection.h"
+#include "error.h"
+#include "mem.h"
+#include "os.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const int64_t FAILING_NS = NS_PER_S; /* a peer that breaks the rules is not waited for as long as one that closes */
+
+void connection_log(wsc_connection *k, int level, const char *subsystem, const char *format, ...) {
+  if (!k->owner || k->owner->log_level < level) return;
+  char text[512];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  k->owner->log(k->owner_self, level, subsystem, text);
+}
+
+/* ---- how it ends --------------------------------------------------------------------------------------------------- */
+
+static wsc_error *closed_error(const wsc_connection *k) {
+  const wsc_close *c = &k->ended;
+  struct error_info info = {.status = WSC_ERR_CLOSED, .close_code = c->code};
+  const char *who = c->initiator == WSC_BY_PEER ? "closed by the peer" : "closed";
+  if (*k->reason) return error_make(&info, "%s: %s with code %d: %s", k->url.shown, who, c->code, k->reason);
+  return error_make(&info, "%s: %s with code %d", k->url.shown, who, c->code);
+}
+
+/* Ends every operation of the list with the connection's error, under `status`. */
+static void end_ops(wsc_connection *k, struct op_list *list, int status) {
+  for (wsc_op *op; (op = list->head);) {
+    op_list_remove(list, op);
+    op_complete(op, status, status ? wsc_error_ref(k->error) : NULL);
+  }
+}
+
+void connection_end(wsc_connection *k, wsc_error *error) {
+  if (k->state == CONN_ENDED) {
+    wsc_error_unref(error);
+    return;
+  }
+  enum connection_state was = k->state;
+  dial_drop(k);
+  if (k->transport.fd >= 0) poller_remove(&k->loop->poller, k->transport.fd);
+  if (was >= CONN_OPEN && !k->finished) transport_finish(&k->transport);
+  transport_close(&k->transport);
+  if (k->receiver_made) receiver_free(&k->receiver);
+  k->receiver_made = false;
+  k->ended.unsent_bytes = k->tx_bytes;
+  send_drop(k);
+  k->state = CONN_ENDED;
+  k->readable = k->again = false;
+  k->deadline_ns = k->due_ns = 0;
+  k->ended.reason = k->reason;
+  if (was < CONN_OPEN) {
+    k->ended.initiator = k->dial_aborted ? WSC_BY_LOCAL : WSC_BY_NETWORK;
+    k->ended.timer = error_timer(error);
+    k->ended.code = WSC_CLOSE_ABNORMAL;
+  }
+  if (k->error) wsc_error_unref(error);
+  else k->error = error ? error : closed_error(k);
+  k->news |= NEWS_ENDED;
+  if (was >= CONN_OPEN && !k->shut_by_owner) k->news |= NEWS_LOST;
+  if (was >= CONN_OPEN) connection_log(k, WSC_LOG_INFO, "connection", "%s", wsc_error_message(k->error));
+  int timed_out = k->ended.timer == WSC_TIMER_CLOSE ? WSC_ERR_TIMEOUT : WSC_OK;
+  end_ops(k, &k->dials, wsc_error_status(k->error));
+  end_ops(k, &k->closes, was == CONN_CLOSING ? timed_out : WSC_ERR_CLOSED);
+  end_ops(k, &k->writes, WSC_ERR_CLOSED);
+  end_ops(k, &k->pings, WSC_ERR_CLOSED);
+  connection_serve_reads(k);
+  end_ops(k, &k->reads, WSC_ERR_CLOSED);
+}
+
+static void end_dead(wsc_connection *k, int timer, wsc_error *error) {
+  k->ended.initiator = WSC_BY_NETWORK;
+  k->ended.code = WSC_CLOSE_ABNORMAL;
+  k->ended.timer = timer;
+  snprintf(k->reason, sizeof k->reason, "%s", wsc_error_message(error));
+  k->finished = true; /* a dead link is cut, not closed politely */
+  connection_end(k, error);
+}
+
+void connection_lost(wsc_connection *k, const char *what, ssize_t result) {
+  if (k->state != CONN_OPEN) { /* the close frames have said what there was to say */
+    connection_end(k, NULL);
+    return;
+  }
+  char text[128];
+  struct error_info info = {.status = WSC_ERR_CLOSED, .close_code = WSC_CLOSE_ABNORMAL, .os_error = result == -EPROTO ? 0 : (int)-result};
+  k->ended.os_error = info.os_error;
+  if (result == 0) end_dead(k, WSC_TIMER_NONE, error_make(&info, "%s: the peer ended the stream without a close frame", k->url.shown));
+  else end_dead(k, WSC_TIMER_NONE, error_make(&info, "%s: connection lost while %s: %s", k->url.shown, what, transport_error(&k->transport, result, text)));
+}
+
+void connection_fail(wsc_connection *k, int code, const char *reason, int status, const char *detail) {
+  if (k->state != CONN_OPEN) {
+    k->broken = -EPROTO; /* closing anyway: do not wait for the rest */
+    actor_kick(k->actor, 0);
+    return;
+  }
+  struct error_info info = {.status = status, .close_code = code};
+  k->error = error_make(&info, "%s: closed with %d: %s", k->url.shown, code, detail);
+  k->ended.initiator = WSC_BY_LOCAL;
+  k->ended.code = code;
+  snprintf(k->reason, sizeof k->reason, "%s", reason);
+  send_close(k, code, reason);
+  k->state = CONN_FAILING;
+  int64_t wait = k->close_timeout_ns < FAILING_NS ? k->close_timeout_ns : FAILING_NS;
+  k->deadline_ns = os_now_ns() + wait;
+}
+
+/* ---- keepalive ----------------------------------------------------------------------------------------------------- */
+
+static void ping(wsc_connection *k, int64_t now) {
+  uint8_t payload[8];
+  uint64_t serial = ++k->ping_serial;
+  memcpy(payload, &serial, sizeof payload);
+  k->ping_at_ns = now;
+  send_control(k, OPCODE_PING, payload, sizeof payload);
+}
+
+void connection_pong(wsc_connection *k, const uint8_t *payload, size_t n, int64_t now) {
+  uint64_t serial;
+  if (n != sizeof serial) return; /* an unsolicited pong is legal and means nothing */
+  memcpy(&serial, payload, sizeof serial);
+  if (serial == 0 || serial > k->ping_serial) return;
+  if (serial == k->ping_serial) {
+    int64_t rtt = now - k->ping_at_ns;
+    k->rtt_smoothed_ns = k->rtt_last_ns < 0 ? rtt : k->rtt_smoothed_ns + (rtt - k->rtt_smoothed_ns) / 8;
+    k->rtt_last_ns = rtt;
+  }
+  for (wsc_op *op; (op = k->pings.head) && op->serial <= serial;) { /* a pong may answer several pings at once */
+    op_list_remove(&k->pings, op);
+    op->rtt_ns = now - op->began_ns;
+    op_complete(op, WSC_OK, NULL);
+  }
+}
+
+void connection_keepalive(wsc_connection *k, int64_t now) {
+  if (k->state != CONN_OPEN) return;
+  int64_t next = 0;
+  long long quiet_ms = (long long)((now - k->alive.last_life) / NS_PER_MS);
+  struct error_info info = {.status = WSC_ERR_CLOSED, .close_code = WSC_CLOSE_ABNORMAL};
+  switch (keepalive_check(&k->alive, now, &next)) {
+    case KEEPALIVE_PING:
+      k->ping_queued = true;
+      connection_log(k, WSC_LOG_DEBUG, "keepalive", "ping: nothing received for %lld ms", quiet_ms);
+      ping(k, now);
+      keepalive_check(&k->alive, now, &next);
+      break;
+    case KEEPALIVE_DEAD:
+      info.timer = WSC_TIMER_KEEPALIVE;
+      end_dead(k, WSC_TIMER_KEEPALIVE,
+               error_make(&info, "%s: link is dead: no sign of life within %lld ms of a keepalive ping; last received %lld ms ago",
+                          k->url.shown, (long long)(k->alive.timeout / NS_PER_MS), quiet_ms));
+      return;
+    case KEEPALIVE_DATA_IDLE:
+      info.timer = WSC_TIMER_DATA_IDLE;
+      end_dead(k, WSC_TIMER_DATA_IDLE, error_make(&info, "%s: no data message for %lld ms (data_idle_timeout)", k->url.shown,
+                                                  (long long)(k->alive.data_idle / NS_PER_MS)));
+      return;
+    case KEEPALIVE_WAIT: break;
+  }
+  k->due_ns = earlier(k->due_ns, next);
+}
+
+/* ---- how it runs --------------------------------------------------------------------------------------------------- */
+
+/* A dial whose operation was cancelled or timed out ends with that. */
+static void check_dial_op(wsc_connection *k, int64_t now) {
+  wsc_op *op = k->dials.head;
+  if (!op || k->state >= CONN_OPEN) return;
+  int due = k->dial_aborted ? WSC_ERR_CANCELED : op_due(op, now);
+  if (!due) {
+    k->due_ns = earlier(k->due_ns, op->deadline_ns);
+    return;
+  }
+  k->news |= NEWS_DIAL_FAILED;
+  connection_end(k, error_make(&(struct error_info){.status = due}, "%s: dial %s", k->url.shown, due == WSC_ERR_TIMEOUT ? "timed out" : "was canceled"));
+}
+
+static void run_open(wsc_connection *k, uint32_t why, int64_t now) {
+  if (why & ACTOR_SLEPT) keepalive_probe(&k->alive, now);
+  if (why & POLLER_WRITE || !k->blocked) send_flush(k, now);
+  receive_run(k);
+  if (k->state == CONN_ENDED) return;
+  if (k->broken) {
+    connection_lost(k, "writing", k->broken);
+    return;
+  }
+  send_admit(k);
+  if (k->state == CONN_ECHOING && !k->tx_head) connection_end(k, NULL);
+  if (k->state == CONN_FAILING && !k->tx_head && !k->finished) {
+    transport_finish(&k->transport);
+    k->finished = true;
+  }
+  connection_keepalive(k, now);
+}
+
+static void check_close_deadline(wsc_connection *k, int64_t now) {
+  if (k->state < CONN_CLOSING || k->state == CONN_ENDED || !k->deadline_ns || k->deadline_ns > now) return;
+  if (k->state != CONN_CLOSING) {
+    connection_end(k, NULL);
+    return;
+  }
+  k->ended.timer = WSC_TIMER_CLOSE;
+  struct error_info info = {.status = WSC_ERR_TIMEOUT, .close_code = k->ended.code, .timer = WSC_TIMER_CLOSE};
+  connection_end(k, error_make(&info, "%s: the peer did not answer the close frame within %lld ms; socket closed", k->url.shown,
+                               (long long)(k->close_timeout_ns / NS_PER_MS)));
+}
+
+void connection_run(wsc_connection *k, uint32_t why, int64_t now) {
+  pthread_mutex_lock(&k->lock);
+  if (why & POLLER_HANGUP) k->hangup = true;
+  if (why & (POLLER_READ | POLLER_HANGUP)) k->readable = true;
+  k->again = false;
+  k->due_ns = op_list_expire(&k->reads, now, "read");
+  k->due_ns = earlier(k->due_ns, op_list_expire(&k->writes, now, "write"));
+  k->due_ns = earlier(k->due_ns, op_list_expire(&k->pings, now, "ping"));
+  k->due_ns = earlier(k->due_ns, op_list_expire(&k->closes, now, "close"));
+  if (k->state > CONN_NEW && k->state < CONN_OPEN) {
+    check_dial_op(k, now);
+    dial_run(k, now);
+  }
+  if (k->state >= CONN_OPEN && k->state != CONN_ENDED) run_open(k, why, now);
+  check_close_deadline(k, now);
+  if (k->state != CONN_ENDED) k->due_ns = earlier(k->due_ns, k->deadline_ns);
+  pthread_mutex_unlock(&k->lock);
+}
+
+/* ---- for its owner ------------------------------------------------------------------------------------------------- */
+
+void connection_shut(wsc_connection *k, int code, const char *reason) {
+  pthread_mutex_lock(&k->lock);
+  k->shut_by_owner = true;
+  if (k->state == CONN_OPEN) {
+    snprintf(k->reason, sizeof k->reason, "%s", reason);
+    k->ended.initiator = WSC_BY_LOCAL;
+    k->ended.code = code;
+    send_close(k, code, reason);
+    k->state = CONN_CLOSING;
+    k->deadline_ns = os_now_ns() + k->close_timeout_ns;
+    receive_hold(k, false); /* the peer's close frame may be behind what was held back */
+  }
+  pthread_mutex_unlock(&k->lock);
+  actor_kick(k->actor, 0);
+}
+
+void connection_abort(wsc_connection *k, int code) {
+  pthread_mutex_lock(&k->lock);
+  k->shut_by_owner = k->dial_aborted = true;
+  if (k->state == CONN_OPEN) {
+    k->ended.initiator = WSC_BY_LOCAL;
+    k->ended.code = code ? code : WSC_CLOSE_ABNORMAL;
+    if (code && !k->blocked) send_close(k, code, "");
+  }
+  if (k->state != CONN_ENDED)
+    connection_end(k, error_make(&(struct error_info){.status = WSC_ERR_CLOSED, .close_code = code}, "%s: given up", k->url.shown));
+  pthread_mutex_unlock(&k->lock);
+}
+
+unsigned connection_take_news(wsc_connection *k) {
+  pthread_mutex_lock(&k->lock);
+  unsigned news = k->news;
+  k->news = 0;
+  pthread_mutex_unlock(&k->lock);
+  return news;
+}
+
+void connection_fence(wsc_connection *k) {
+  pthread_mutex_lock(&k->lock);
+  k->fenced = true;
+  if (!k->error && k->state != CONN_ENDED) k->error = closed_error(k);
+  end_ops(k, &k->writes, WSC_ERR_CLOSED);
+  connection_serve_reads(k);
+  end_ops(k, &k->reads, WSC_ERR_CLOSED);
+  pthread_mutex_unlock(&k->lock);
+}
+
+uint64_t connection_drop(wsc_connection *k) {
+  pthread_mutex_lock(&k->lock);
+  k->discard = true;
+  uint64_t dropped = batch_queue_clear(&k->queue);
+  receive_hold(k, false);
+  k->traffic.dropped += dropped;
+  pthread_mutex_unlock(&k->lock);
+  return dropped;
+}
+
+/* Taking makes room: the socket may be read again. */
+static void made_room(wsc_connection *k, bool was_full) {
+  if (was_full && !receive_full(k) && k->readable) actor_kick(k->actor, 0);
+  else if (k->held && !receive_full(k)) actor_kick(k->actor, 0);
+}
+
+bool connection_has_batch(wsc_connection *k) {
+  pthread_mutex_lock(&k->lock);
+  bool has = k->queue.head && !k->reads.head;
+  pthread_mutex_unlock(&k->lock);
+  return has;
+}
+
+struct wsc_batch *connection_take(wsc_connection *k) {
+  pthread_mutex_lock(&k->lock);
+  bool full = receive_full(k);
+  struct wsc_batch *b = k->reads.head ? NULL : batch_queue_pop(&k->queue);
+  made_room(k, full);
+  pthread_mutex_unlock(&k->lock);
+  return b;
+}
+
+void connection_give_back(wsc_connection *k, struct wsc_batch *b) {
+  pthread_mutex_lock(&k->lock);
+  if (k->discard) {
+    k->traffic.dropped += b->count - b->taken;
+    batch_unref(b);
+  } else {
+    batch_queue_push_front(&k->queue, b);
+    connection_serve_reads(k);
+  }
+  pthread_mutex_unlock(&k->lock);
+}
+
+bool connection_queue_empty(wsc_connection *k) {
+  pthread_mutex_lock(&k->lock);
+  bool empty = !k->queue.head;
+  pthread_mutex_unlock(&k->lock);
+  return empty;
+}
+
+wsc_error *connection_error(wsc_connection *k) {
+  pthread_mutex_lock(&k->lock);
+  wsc_error *e = wsc_error_ref(k->error);
+  pthread_mutex_unlock(&k->lock);
+  return e;
+}
+
+/* ---- reading one message ------------------------------------------------------------------------------------------- */
+
+static int take_message(wsc_connection *k, wsc_message *out) {
+  struct wsc_batch *b = k->queue.head;
+  const wsc_record *r = &b->records[b->taken];
+  uint8_t *copy = mem_alloc(r->length + 1);
+  if (!copy) return WSC_ERR_NOMEM;
+  memcpy(copy, b->base + r->offset, r->length);
+  copy[r->length] = 0; /* handy in a debugger; not promised */
+  *out = (wsc_message){.struct_size = sizeof *out, .type = r->type, .data = copy, .length = r->length, .received_ns = b->received_ns, .owner = copy};
+  bool full = receive_full(k);
+  batch_queue_pop(&k->queue);
+  b->taken++;
+  if (b->taken < b->count) batch_queue_push_front(&k->queue, b);
+  else batch_unref(b);
+  made_room(k, full);
+  return WSC_OK;
+}
+
+void connection_serve_reads(wsc_connection *k) {
+  while (k->reads.head && k->queue.head) {
+    wsc_op *op = k->reads.head;
+    int r = take_message(k, &op->message);
+    op_list_remove(&k->reads, op);
+    op_complete(op, r, r ? error_make(&(struct error_info){.status = r}, "read: out of memory for a message") : NULL);
+  }
+}

@@ -1,0 +1,155 @@
+/* One connection: dial, upgrade, receive, send, keepalive, close, as one non-blocking state machine (the wslay adapter). It knows no engine; what an
+ * engine wants to know of it goes through struct connection_owner.
+ *
+ * connection_run is called by the actor's thread alone; what it owns (receiver, dial, handshake) needs no lock. Everything that verbs of other threads
+ * touch is under `lock`, which is let go while bytes are read from a plain socket and parsed. */
+#ifndef WSC_CONNECTION_INTERNAL_H
+#define WSC_CONNECTION_INTERNAL_H
+
+#include "dial.h"
+#include "handshake.h"
+#include "keepalive.h"
+#include "operation.h"
+#include "receiver.h"
+#include "transport.h"
+#include "wscengine/connection.h"
+
+enum connection_state {
+  CONN_NEW,
+  CONN_RESOLVING,
+  CONN_CONNECTING,
+  CONN_TLS,
+  CONN_UPGRADING,
+  CONN_OPEN,
+  CONN_CLOSING, /* our close frame is out; waiting for the peer's */
+  CONN_ECHOING, /* the peer's came; ours is being written */
+  CONN_FAILING, /* we sent why; whatever comes is thrown away until the peer lets go */
+  CONN_ENDED
+};
+
+/* What happened since the owner last asked. */
+enum connection_news { NEWS_DIALED = 1, NEWS_DIAL_FAILED = 2, NEWS_MESSAGES = 4, NEWS_ENDED = 8, NEWS_LOST = 16 /* peer, network or fault, not us */ };
+
+struct connection_owner {
+  /* A read verb asks: WSC_OK and *out filled from what is out already; WSC_AGAIN: it may wait for more; WSC_ERR_STATE: not now. No lock is held. */
+  int (*read)(void *self, wsc_connection *k, wsc_message *out);
+  void (*log)(void *self, int level, const char *subsystem, const char *text);
+  int log_level;
+};
+
+struct traffic {
+  uint64_t messages_received, bytes_received, messages_sent, bytes_sent, dropped;
+};
+
+struct tx_chunk {
+  struct tx_chunk *next;
+  size_t length, sent, capacity;
+  uint8_t bytes[];
+};
+
+struct wsc_connection {
+  struct actor own; /* of a connection without an engine */
+  struct actor *actor;
+  atomic_uint refs;
+  uint32_t generation;
+  wsc_loop *loop;
+  const struct connection_owner *owner;
+  void *owner_self;
+  wsc_options *options;
+  struct url url;
+  struct tls_context *trust;
+  int64_t connect_timeout_ns, close_timeout_ns;
+  uint64_t receive_bytes, send_bytes, fragment_bytes;
+
+  pthread_mutex_t lock;
+  enum connection_state state;
+  unsigned news;
+  bool fenced;   /* reads and writes fail: the session is over */
+  bool discard;  /* received messages are dropped */
+  int64_t deadline_ns; /* of the dial, or of the close handshake */
+  int64_t due_ns;      /* when connection_run wants to be called again; 0: only when something happens */
+  bool again;          /* ... or at once */
+
+  struct resolve *resolve;
+  struct dial *dial;
+  struct handshake handshake;
+  struct buffer request;
+  size_t request_sent;
+  struct transport transport;
+  wsc_response *response;
+  wsc_error *error; /* why the dial failed, or how it ended */
+
+  struct receiver receiver;
+  bool receiver_made, readable, hangup, held, disarmed;
+  struct batch_queue queue;
+  struct op_list reads;
+
+  struct tx_chunk *tx_head, *tx_tail;
+  uint64_t tx_bytes;
+  struct buffer control; /* pings and pongs: between chunks */
+  size_t control_sent;
+  unsigned corks;
+  bool blocked;          /* the socket took no more */
+  ssize_t broken;        /* -errno of a write that failed; the actor's thread ends the connection */
+  bool ping_queued;      /* a keepalive ping is in control */
+  struct op_list writes;
+
+  struct keepalive alive;
+  uint64_t ping_serial;
+  int64_t ping_at_ns, rtt_last_ns, rtt_smoothed_ns, last_byte_ns;
+  struct op_list pings;
+
+  struct op_list dials, closes;
+  bool shut_by_owner;    /* connection_shut: its end is no news */
+  bool finished;         /* our half of the stream is closed */
+  bool dial_aborted;     /* close while dialing */
+  int peer_code;         /* close frame seen; 0: none */
+  char peer_reason[124];
+  wsc_close ended;
+  char reason[256];
+  struct traffic traffic;
+};
+
+/* actor NULL: it gets one of its own on loop. References to options, trust are taken; url is copied. */
+int connection_new(wsc_loop *loop, struct actor *actor, const struct url *url, wsc_options *options, struct tls_context *trust,
+                   const struct connection_owner *owner, void *owner_self, wsc_connection **out, wsc_error **err);
+void connection_run(wsc_connection *k, uint32_t why, int64_t now_ns);
+
+/* For the owner's actor thread. */
+void connection_dial(wsc_connection *k);                                    /* begins; NEWS_DIALED or NEWS_DIAL_FAILED follows */
+void connection_shut(wsc_connection *k, int code, const char *reason);      /* close handshake; NEWS_ENDED follows */
+void connection_abort(wsc_connection *k, int code);                         /* a close frame if that can be done without waiting (0: none), and the socket is closed */
+unsigned connection_take_news(wsc_connection *k);
+void connection_fence(wsc_connection *k);
+uint64_t connection_drop(wsc_connection *k);                                /* drops what is queued and what will come; how many messages that were */
+struct wsc_batch *connection_take(wsc_connection *k);                       /* the front of the receive queue; NULL: empty, or a read waits for it */
+void connection_give_back(wsc_connection *k, struct wsc_batch *b);          /* untaken records, to the front */
+bool connection_queue_empty(wsc_connection *k);
+bool connection_has_batch(wsc_connection *k);                               /* connection_take would give one */
+wsc_error *connection_error(wsc_connection *k);                             /* a reference; how the dial or the connection ended */
+int connection_write_op(wsc_connection *k, wsc_op *op);                     /* a write that waited for a session goes on here; ends it in every case */
+
+/* Shared by the connection's own rooms. `lock` is held unless said. */
+void connection_log(wsc_connection *k, int level, const char *subsystem, const char *format, ...) __attribute__((format(printf, 4, 5)));
+void connection_end(wsc_connection *k, wsc_error *error);                   /* to CONN_ENDED; takes over error */
+void connection_fail(wsc_connection *k, int code, const char *reason, int status, const char *detail); /* we close: the peer broke a rule */
+void connection_lost(wsc_connection *k, const char *what, ssize_t result);  /* the socket failed or ended */
+void connection_keepalive(wsc_connection *k, int64_t now_ns);
+void connection_pong(wsc_connection *k, const uint8_t *payload, size_t n, int64_t now_ns);
+void connection_serve_reads(wsc_connection *k);
+
+void dial_run(wsc_connection *k, int64_t now_ns);                           /* connection_dial.c: until CONN_OPEN, or ended */
+void dial_drop(wsc_connection *k);
+void receive_run(wsc_connection *k);                                        /* connection_receive.c */
+int receive_bytes(wsc_connection *k, const uint8_t *p, size_t n);           /* what came glued to the upgrade's answer */
+void receive_hold(wsc_connection *k, bool hold);
+bool receive_full(const wsc_connection *k);
+void send_flush(wsc_connection *k, int64_t now_ns);                         /* connection_send.c */
+void send_control(wsc_connection *k, int opcode, const uint8_t *p, size_t n);
+int send_message(wsc_connection *k, int type, const uint8_t *p, size_t n);  /* OK, AGAIN: no room, CLOSED, NOMEM, IO */
+void send_close(wsc_connection *k, int code, const char *reason);
+void send_drop(wsc_connection *k);
+void send_admit(wsc_connection *k);                                         /* writes that waited for room */
+int send_check(int type, const uint8_t *p, size_t n, wsc_error **err);
+
+#endif

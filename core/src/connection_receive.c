@@ -1,0 +1,178 @@
+/* Reading: bytes to batches, batches to whoever waits, back-pressure to the peer. */
+#define _GNU_SOURCE
+#include "connection.h"
+#include "mem.h"
+#include "os.h"
+
+#include <errno.h>
+#include <string.h>
+
+bool receive_full(const wsc_connection *k) { return k->queue.cost >= k->receive_bytes; }
+
+/* A socket that may not be read is disarmed, so that a host's loop fd stays quiet; only once it has announced itself, since most never do. */
+void receive_hold(wsc_connection *k, bool hold) {
+  if (k->held != hold) {
+    k->held = hold;
+    keepalive_held(&k->alive, hold, os_now_ns());
+    int64_t guard = (k->alive.interval + k->alive.timeout) / NS_PER_MS;
+    transport_guard(&k->transport, hold && k->alive.interval ? guard : 0);
+    connection_log(k, WSC_LOG_DEBUG, "connection", hold ? "receive queue is full: not reading" : "reading again");
+  }
+  if (hold && k->readable && !k->disarmed && k->transport.fd >= 0) {
+    poller_arm(&k->loop->poller, k->transport.fd, k->actor, false);
+    k->disarmed = true;
+  } else if (!hold && k->disarmed && k->transport.fd >= 0) {
+    poller_arm(&k->loop->poller, k->transport.fd, k->actor, true);
+    k->disarmed = false;
+  }
+}
+
+/* ---- what comes in ------------------------------------------------------------------------------------------------- */
+
+static void on_control(void *self, int opcode, const uint8_t *p, size_t n) {
+  wsc_connection *k = self;
+  pthread_mutex_lock(&k->lock);
+  if (opcode == OPCODE_PING && k->state == CONN_OPEN) send_control(k, OPCODE_PONG, p, n);
+  else if (opcode == OPCODE_PONG) connection_pong(k, p, n, os_now_ns());
+  else if (opcode == OPCODE_CLOSE) {
+    k->peer_code = n >= 2 ? p[0] << 8 | p[1] : WSC_CLOSE_NO_STATUS;
+    size_t length = n > 2 ? n - 2 : 0;
+    memcpy(k->peer_reason, p + (n > 2 ? 2 : 0), length);
+    k->peer_reason[length] = 0;
+  }
+  pthread_mutex_unlock(&k->lock);
+}
+
+static void peer_closed(wsc_connection *k) {
+  k->ended.code_received = k->peer_code;
+  if (k->state == CONN_OPEN) {
+    send_close(k, k->peer_code, "");
+    k->ended.initiator = WSC_BY_PEER;
+    k->ended.code = k->peer_code;
+    strcpy(k->reason, k->peer_reason);
+    k->state = CONN_ECHOING;
+    k->deadline_ns = os_now_ns() + k->close_timeout_ns;
+  } else if (k->state == CONN_CLOSING || k->state == CONN_FAILING) {
+    connection_end(k, NULL);
+  }
+}
+
+static void enqueue(wsc_connection *k, struct batch_queue *fresh) {
+  for (struct wsc_batch *b; (b = batch_queue_pop(fresh));) {
+    uint64_t messages = b->count - b->taken;
+    k->traffic.messages_received += messages;
+    k->traffic.bytes_received += b->payload;
+    if (k->discard || k->state != CONN_OPEN) {
+      k->traffic.dropped += messages;
+      batch_unref(b);
+      continue;
+    }
+    batch_queue_push(&k->queue, b);
+    k->news |= NEWS_MESSAGES;
+  }
+}
+
+static void fault(wsc_connection *k, int status) {
+  const struct receiver_fault *f = &k->receiver.fault;
+  connection_fail(k, f->close_code, f->reason, status, f->detail);
+}
+
+/* n bytes lie in the receiver's space. The lock is held, and let go while they are parsed. */
+static void advance(wsc_connection *k, size_t n) {
+  struct batch_queue fresh = {0};
+  struct receiver_sink sink = {on_control, k};
+  int64_t received_ns = os_unix_ns();
+  pthread_mutex_unlock(&k->lock);
+  int r = receiver_advance(&k->receiver, n, received_ns, &fresh, &sink);
+  pthread_mutex_lock(&k->lock);
+  int64_t now = os_now_ns();
+  keepalive_life(&k->alive, now);
+  k->last_byte_ns = now;
+  if (fresh.head) keepalive_data(&k->alive, now);
+  enqueue(k, &fresh);
+  connection_serve_reads(k);
+  if (r) fault(k, r);
+  else if (k->receiver.closed) peer_closed(k);
+}
+
+int receive_bytes(wsc_connection *k, const uint8_t *p, size_t n) {
+  while (n && k->state == CONN_OPEN) {
+    struct iovec iov[2];
+    int count = receiver_space(&k->receiver, iov);
+    if (count < 0) {
+      connection_fail(k, WSC_CLOSE_INTERNAL_ERROR, "out of memory", WSC_ERR_NOMEM, "out of memory for receiving");
+      return WSC_ERR_NOMEM;
+    }
+    size_t part = iov[0].iov_len < n ? iov[0].iov_len : n;
+    memcpy(iov[0].iov_base, p, part);
+    p += part;
+    n -= part;
+    advance(k, part);
+  }
+  return WSC_OK;
+}
+
+/* ---- the socket ---------------------------------------------------------------------------------------------------- */
+
+static ssize_t read_some(wsc_connection *k, struct iovec *iov, int count) {
+  if (k->transport.tls) return transport_recv(&k->transport, iov, count); /* SSL_* is under the connection's lock */
+  pthread_mutex_unlock(&k->lock);
+  ssize_t n = transport_recv(&k->transport, iov, count);
+  pthread_mutex_lock(&k->lock);
+  return n;
+}
+
+/* Whether the socket has surely nothing more until its next edge. A short read says so, but not beside a hang-up: its end shows only
+ * to a further read; nor under TLS, whose records are read in pieces. */
+static bool drained(const wsc_connection *k, ssize_t n, size_t room) {
+  return !k->transport.tls && !k->hangup && (size_t)n < room;
+}
+
+static void discard_some(wsc_connection *k) {
+  uint8_t waste[4096];
+  struct iovec iov = {waste, sizeof waste};
+  for (int i = 0; i < 16; i++) {
+    ssize_t n = transport_recv(&k->transport, &iov, 1);
+    if (n == -EAGAIN) {
+      k->readable = false;
+      return;
+    }
+    if (n <= 0) {
+      connection_end(k, NULL);
+      return;
+    }
+  }
+  k->again = true;
+}
+
+void receive_run(wsc_connection *k) {
+  if (k->state == CONN_FAILING) {
+    if (k->readable) discard_some(k);
+    return;
+  }
+  if (!k->readable || (k->state != CONN_OPEN && k->state != CONN_CLOSING)) return;
+  if (k->state == CONN_OPEN && receive_full(k)) {
+    receive_hold(k, true);
+    return;
+  }
+  receive_hold(k, false);
+  struct iovec iov[2];
+  int count = receiver_space(&k->receiver, iov);
+  if (count < 0) {
+    connection_fail(k, WSC_CLOSE_INTERNAL_ERROR, "out of memory", WSC_ERR_NOMEM, "out of memory for receiving");
+    return;
+  }
+  size_t room = iov[0].iov_len + (count > 1 ? iov[1].iov_len : 0);
+  ssize_t n = read_some(k, iov, count);
+  if (n == -EAGAIN) k->readable = false;
+  else if (n <= 0) {
+    connection_lost(k, "reading", n);
+    return;
+  } else {
+    if (drained(k, n, room)) k->readable = false;
+    advance(k, (size_t)n);
+  }
+  if (k->state == CONN_ENDED) return;
+  if (k->readable) k->again = true; /* one arena a turn: others are waiting too */
+  else receiver_rest(&k->receiver);
+}

@@ -1,0 +1,193 @@
+/* Writing: whole messages from any thread, in order, never interleaved. A message is written at once when nothing waits before it; what the socket does
+ * not take is kept in chunks of whole frames, between which control frames pass. The connection's lock is held throughout. */
+#define _GNU_SOURCE
+#include "connection.h"
+#include "error.h"
+#include "frame.h"
+#include "mask.h"
+#include "mem.h"
+#include "os.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { SMALL_FRAME = 512, CHUNK_BYTES = 65536, CONTROL_MOST = 4096 };
+
+int send_check(int type, const uint8_t *p, size_t n, wsc_error **err) {
+  if (type != WSC_TEXT && type != WSC_BINARY) return error_set(err, WSC_ERR_INVALID, "message type is %d, not 1 (text) or 2 (binary)", type);
+  if (!p && n) return error_set(err, WSC_ERR_INVALID, "message data is NULL, but its length is %zu", n);
+  if (type == WSC_TEXT && !utf8_valid(p, n)) return error_set(err, WSC_ERR_INVALID, "text message of %zu bytes is not UTF-8", n);
+  return WSC_OK;
+}
+
+/* ---- chunks -------------------------------------------------------------------------------------------------------- */
+
+static struct tx_chunk *add_chunk(wsc_connection *k, size_t capacity) {
+  struct tx_chunk *c = mem_alloc(sizeof *c + capacity);
+  if (!c) return NULL;
+  *c = (struct tx_chunk){.capacity = capacity};
+  if (k->tx_tail) k->tx_tail->next = c;
+  else k->tx_head = c;
+  k->tx_tail = c;
+  return c;
+}
+
+static void drop_head(wsc_connection *k) {
+  struct tx_chunk *c = k->tx_head;
+  k->tx_head = c->next;
+  if (!k->tx_head) k->tx_tail = NULL;
+  mem_free(c);
+}
+
+void send_drop(wsc_connection *k) {
+  while (k->tx_head) drop_head(k);
+  k->tx_bytes = 0;
+  buffer_free(&k->control);
+  k->control_sent = 0;
+  k->blocked = false;
+}
+
+/* One masked frame at p; its length. */
+static size_t put_frame(uint8_t *out, bool fin, int opcode, const uint8_t *p, size_t n, const uint8_t key[4]) {
+  size_t h = frame_header(out, fin, opcode, n, key);
+  mask_copy(out + h, p, n, key, 0);
+  return h + n;
+}
+
+static int queue_frame(wsc_connection *k, bool fin, int opcode, const uint8_t *p, size_t n) {
+  uint8_t key[4];
+  if (mask_key(key)) return WSC_ERR_IO;
+  size_t most = n + FRAME_HEADER_MAX;
+  struct tx_chunk *c = k->tx_tail;
+  /* A chunk that is being written only grows while it is corked: control frames pass between chunks. */
+  if (!c || c->capacity - c->length < most) c = add_chunk(k, k->corks && most < CHUNK_BYTES ? CHUNK_BYTES : most);
+  if (!c) return WSC_ERR_NOMEM;
+  size_t wrote = put_frame(c->bytes + c->length, fin, opcode, p, n, key);
+  c->length += wrote;
+  k->tx_bytes += wrote;
+  return WSC_OK;
+}
+
+/* ---- the socket ---------------------------------------------------------------------------------------------------- */
+
+/* < 0: nothing more can be written now (blocked), or the link is lost. */
+static ssize_t write_some(wsc_connection *k, const uint8_t *p, size_t n, int64_t now) {
+  ssize_t sent = transport_send(&k->transport, p, n);
+  if (sent == -EAGAIN) k->blocked = true;
+  else if (sent < 0) { /* the actor's thread may be reading from the socket: only it may close it */
+    k->broken = sent;
+    actor_kick(k->actor, 0);
+  }
+  else if (k->blocked) { /* a full socket buffer moves on only when the peer acknowledges: a sign of life */
+    k->blocked = false;
+    keepalive_life(&k->alive, now ? now : os_now_ns());
+  }
+  return sent;
+}
+
+static bool control_next(const wsc_connection *k) {
+  return k->control.length > 0 && (k->control_sent > 0 || !k->tx_head || k->tx_head->sent == 0);
+}
+
+void send_flush(wsc_connection *k, int64_t now) {
+  while (k->state >= CONN_OPEN && k->state != CONN_ENDED && !k->broken) {
+    ssize_t n;
+    if (control_next(k)) {
+      n = write_some(k, k->control.data + k->control_sent, k->control.length - k->control_sent, now);
+      if (n < 0) return;
+      k->control_sent += (size_t)n;
+      if (k->control_sent < k->control.length) continue;
+      buffer_free(&k->control);
+      k->control_sent = 0;
+      if (k->ping_queued) {
+        k->ping_queued = false;
+        keepalive_pinged(&k->alive, now ? now : os_now_ns());
+      }
+    } else if (k->tx_head) {
+      struct tx_chunk *c = k->tx_head;
+      n = write_some(k, c->bytes + c->sent, c->length - c->sent, now);
+      if (n < 0) return;
+      c->sent += (size_t)n;
+      k->tx_bytes -= (size_t)n;
+      if (c->sent == c->length) drop_head(k);
+    } else return;
+  }
+}
+
+/* ---- messages ------------------------------------------------------------------------------------------------------ */
+
+/* The usual case: a small message, nothing before it, straight from the stack. WSC_AGAIN: not that case. */
+static int send_small(wsc_connection *k, int type, const uint8_t *p, size_t n) {
+  if (k->tx_head || k->control.length || k->corks || k->blocked || n > SMALL_FRAME) return WSC_AGAIN;
+  uint8_t frame[SMALL_FRAME + FRAME_HEADER_MAX], key[4];
+  if (mask_key(key)) return WSC_ERR_IO;
+  size_t length = put_frame(frame, true, type, p, n, key);
+  ssize_t sent = write_some(k, frame, length, 0);
+  if (sent == (ssize_t)length) return WSC_OK;
+  if (k->broken) return WSC_ERR_CLOSED;
+  if (sent < 0) sent = 0;
+  struct tx_chunk *c = add_chunk(k, length);
+  if (!c && sent == 0) return WSC_ERR_NOMEM;
+  if (!c) { /* half a frame is out: nothing can follow it */
+    k->broken = -ENOMEM;
+    actor_kick(k->actor, 0);
+    return WSC_ERR_CLOSED;
+  }
+  memcpy(c->bytes, frame, length);
+  c->length = length;
+  c->sent = (size_t)sent;
+  k->tx_bytes += length - (size_t)sent;
+  return WSC_OK;
+}
+
+int send_message(wsc_connection *k, int type, const uint8_t *p, size_t n) {
+  if (k->state != CONN_OPEN || k->fenced || k->broken) return WSC_ERR_CLOSED;
+  if (k->tx_bytes && k->tx_bytes + n > k->send_bytes) return WSC_AGAIN;
+  int r = send_small(k, type, p, n);
+  if (r == WSC_AGAIN) {
+    int opcode = type;
+    size_t at = 0;
+    do {
+      size_t part = n - at < k->fragment_bytes ? n - at : k->fragment_bytes;
+      r = queue_frame(k, at + part == n, opcode, p ? p + at : NULL, part);
+      if (r && at) connection_fail(k, WSC_CLOSE_INTERNAL_ERROR, "out of memory", r, "out of memory in the middle of a message");
+      if (r) return k->state == CONN_OPEN ? r : WSC_ERR_CLOSED;
+      at += part;
+      opcode = OPCODE_CONTINUATION;
+      if (!k->corks || k->tx_bytes >= CHUNK_BYTES) send_flush(k, 0);
+      if (k->broken) return WSC_ERR_CLOSED;
+    } while (at < n);
+  }
+  if (r == WSC_OK) {
+    k->traffic.messages_sent++;
+    k->traffic.bytes_sent += n;
+  }
+  return r;
+}
+
+/* Pongs that cannot leave do not pile up: answering only the latest pings is legal (RFC 6455 section 5.5.3). */
+void send_control(wsc_connection *k, int opcode, const uint8_t *p, size_t n) {
+  uint8_t frame[FRAME_HEADER_MAX + 125], key[4];
+  if (k->control.length > CONTROL_MOST || mask_key(key)) return;
+  size_t length = put_frame(frame, true, opcode, p, n, key);
+  if (buffer_append(&k->control, frame, length) == WSC_OK && !k->blocked) send_flush(k, 0);
+}
+
+void send_close(wsc_connection *k, int code, const char *reason) {
+  uint8_t payload[125];
+  size_t n = code == WSC_CLOSE_NO_STATUS ? 0 : frame_close_payload(payload, code, reason);
+  if (queue_frame(k, true, OPCODE_CLOSE, payload, n)) return; /* without memory the socket is simply closed */
+  k->ended.code_sent = code;
+  send_flush(k, 0);
+}
+
+void send_admit(wsc_connection *k) {
+  for (wsc_op *op; (op = k->writes.head);) {
+    int r = send_message(k, op->type, op->data, op->length);
+    if (r == WSC_AGAIN) return;
+    op_list_remove(&k->writes, op);
+    wsc_error *e = NULL;
+    if (r) e = k->error ? wsc_error_ref(k->error) : error_make(&(struct error_info){.status = r}, "write: %s", wsc_status_text(r));
+    op_complete(op, r, e);
+  }
+}
