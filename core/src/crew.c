@@ -1,0 +1,313 @@
+#define _GNU_SOURCE
+#include "crew.h"
+
+#include "callback.h"
+#include "engine.h"
+#include "error.h"
+#include "frame.h"
+#include "mem.h"
+#include "os.h"
+#include "utf8.h"
+
+#include <string.h>
+#include <time.h>
+
+static const int64_t IDLE_NS = 10 * NS_PER_S;  /* a spare thread's patience */
+static const int64_t URGENT_NS = NS_PER_S;     /* after callbacks have blocked, a spare takes the lead at once for so long */
+
+/* A batch that several readers take from; lives on with the last of them. */
+struct share {
+  struct share *next;
+  atomic_uint refs;
+  atomic_bool finished; /* its event was answered */
+  wsc_event event;
+};
+
+struct crew {
+  wsc_loop *loop;
+  pthread_mutex_t lock;
+  pthread_cond_t spare_cond, gone_cond;
+  unsigned max, threads, spares;
+  bool leading, retired, outside_waits;
+  int64_t urgent_until_ns;
+  struct share *shares;
+};
+
+static _Thread_local struct crew *my_crew;
+
+static int add_thread(struct crew *c);
+
+/* ---- batches ------------------------------------------------------------------------------------------------------- */
+
+static void share_unref(struct share *s) {
+  if (atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) == 1) mem_free(s);
+}
+
+/* Delivers until there is nothing more to take. This loop is the message path: one atomic and one call a message. */
+static void take_all(const wsc_event *ev) {
+  wsc_engine *e = ev->engine;
+  struct wsc_batch *b = ev->core;
+  void (*on_message)(wsc_session *, int, const uint8_t *, size_t, void *) = e->callbacks.on_message;
+  struct callback_frame f = {.engine = e, .event = ev};
+  callback_push(&f);
+  for (;;) {
+    uint32_t at = atomic_fetch_add_explicit(&b->cursor, 1, memory_order_relaxed);
+    if (at >= b->count) break;
+    const wsc_record *r = &b->records[at];
+    if (on_message) on_message(ev->session, r->type, ev->arena + r->offset, r->length, e->user);
+  }
+  callback_pop();
+}
+
+static void read_alone(const wsc_event *ev) {
+  wsc_event answer = *ev, mine = *ev;
+  bool in = wsc_event_enter(&mine);
+  if (in) take_all(&mine);
+  wsc_event_done(&answer, NULL);
+  if (in) wsc_event_leave(&mine);
+}
+
+/* Lets one more thread take from the batch, if there is one to be had. It is entered here, on that thread's behalf, so that the batch is
+ * still there when it comes. */
+static void offer(struct crew *c, struct share *s) {
+  const struct wsc_batch *b = s->event.core;
+  if (atomic_load_explicit(&b->cursor, memory_order_relaxed) + 1 >= b->count) return;
+  pthread_mutex_lock(&c->lock);
+  bool can = !c->retired && (c->spares || c->threads < c->max);
+  pthread_mutex_unlock(&c->lock);
+  wsc_event theirs = s->event;
+  if (!can || !wsc_event_enter(&theirs)) return;
+  pthread_mutex_lock(&c->lock);
+  bool got = c->spares || add_thread(c) == WSC_OK;
+  if (got) {
+    atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+    s->next = c->shares;
+    c->shares = s;
+    pthread_cond_signal(&c->spare_cond);
+  }
+  pthread_mutex_unlock(&c->lock);
+  if (!got) wsc_event_leave(&theirs);
+}
+
+/* Takes the offer back if nobody has come for it. */
+static void withdraw(struct crew *c, struct share *s) {
+  bool found = false;
+  pthread_mutex_lock(&c->lock);
+  for (struct share **at = &c->shares; *at; at = &(*at)->next) {
+    if (*at != s) continue;
+    *at = s->next;
+    found = true;
+    break;
+  }
+  pthread_mutex_unlock(&c->lock);
+  if (!found) return;
+  wsc_event theirs = s->event;
+  wsc_event_leave(&theirs);
+  share_unref(s);
+}
+
+/* One reader of a shared batch; it has been entered. Whoever finds it empty first answers the event. */
+static void read_share(struct crew *c, struct share *s) {
+  wsc_event mine = s->event;
+  offer(c, s);
+  take_all(&mine);
+  if (!atomic_exchange(&s->finished, true)) {
+    withdraw(c, s);
+    wsc_event answer = s->event;
+    wsc_event_done(&answer, NULL);
+  }
+  wsc_event_leave(&mine);
+  share_unref(s);
+}
+
+static void run_batch(struct crew *c, const wsc_event *ev) {
+  struct share *s = ev->engine->reader_count > 1 && ev->count > 1 ? mem_zalloc(sizeof *s) : NULL;
+  wsc_event mine = *ev;
+  if (!s || !wsc_event_enter(&mine)) { /* without memory one reader is better than none */
+    mem_free(s);
+    read_alone(ev);
+    return;
+  }
+  atomic_init(&s->refs, 1);
+  s->event = *ev;
+  read_share(c, s);
+}
+
+/* ---- the other callbacks ------------------------------------------------------------------------------------------- */
+
+static void run_closed(const wsc_event *ev, wsc_reply *reply, wsc_close *out) {
+  const wsc_callbacks *cb = &ev->engine->callbacks;
+  cb->on_close(ev->session, ev->close, out, ev->user);
+  if (out->code == 0) return;
+  size_t n = out->reason ? strlen(out->reason) : 0;
+  if (!frame_close_code_ok(out->code) || n > 123 || (n && !utf8_valid((const uint8_t *)out->reason, n))) {
+    engine_log(ev->engine, WSC_LOG_ERROR, "engine", "on_close answered with a close that may not be sent (code %d, %zu bytes of reason); 1001 is sent",
+               out->code, n);
+    return;
+  }
+  reply->close_code = out->code;
+  reply->close_reason = out->reason;
+}
+
+static void run_event(struct crew *c, wsc_event *ev) {
+  if (ev->type == WSC_EVENT_BATCH) {
+    run_batch(c, ev);
+    return;
+  }
+  wsc_engine *e = ev->engine;
+  wsc_reply reply = {.struct_size = sizeof reply};
+  wsc_close close_reply = {.struct_size = sizeof close_reply};
+  struct callback_frame f = {.engine = e, .event = ev};
+  const wsc_callbacks *cb = e ? &e->callbacks : NULL;
+  callback_push(&f);
+  switch (ev->type) {
+    case WSC_EVENT_OPENED:
+      if (cb->on_open) reply.status = cb->on_open(ev->session, ev->response, ev->flags & WSC_EVENT_RESTARTING, ev->user);
+      break;
+    case WSC_EVENT_READ_ERROR:
+      if (cb->on_read_error) cb->on_read_error(ev->session, ev->error, ev->user);
+      break;
+    case WSC_EVENT_CLOSED:
+      if (cb->on_close) run_closed(ev, &reply, &close_reply);
+      break;
+    case WSC_EVENT_CLOSE_ERROR:
+      if (cb->on_close_error) cb->on_close_error(ev->session, ev->error, ev->user);
+      break;
+    case WSC_EVENT_RESTART_ERROR:
+      if (cb->on_restart_error) cb->on_restart_error(e, ev->error, ev->retry, ev->flags & WSC_EVENT_LAST, ev->user);
+      break;
+    case WSC_EVENT_BEFORE_ATTEMPT:
+      if (cb->before_attempt && !cb->before_attempt(e, ev->attempt, ev->user)) reply.status = WSC_ERR_CANCELED;
+      break;
+    case WSC_EVENT_STOPPED:
+      if (cb->on_stopped) cb->on_stopped(e, ev->status, ev->error, ev->user);
+      break;
+    case WSC_EVENT_LOG:
+      if (e->log) e->log->line(e->log_self, ev->level, ev->subsystem, ev->session_id, ev->text);
+      break;
+    default: break; /* a completion nobody on this loop listens for */
+  }
+  callback_pop();
+  wsc_event_done(ev, &reply);
+}
+
+/* ---- threads ------------------------------------------------------------------------------------------------------- */
+
+static void crew_free(struct crew *c) {
+  wsc_loop *l = c->loop;
+  pthread_mutex_destroy(&c->lock);
+  pthread_cond_destroy(&c->spare_cond);
+  pthread_cond_destroy(&c->gone_cond);
+  mem_free(c);
+  loop_destroy(l);
+}
+
+/* The lock is held and let go meanwhile. */
+static void lead(struct crew *c) {
+  wsc_event ev = {.struct_size = sizeof ev};
+  c->leading = true;
+  pthread_mutex_unlock(&c->lock);
+  int r = wsc_loop_next(c->loop, -1, &ev);
+  pthread_mutex_lock(&c->lock);
+  c->leading = false;
+  if (r != WSC_OK) return;
+  if (c->spares && c->urgent_until_ns && os_now_ns() < c->urgent_until_ns) pthread_cond_signal(&c->spare_cond);
+  pthread_mutex_unlock(&c->lock);
+  run_event(c, &ev);
+  pthread_mutex_lock(&c->lock);
+}
+
+/* Waits for something to do. false: nothing came for long, and there are others. */
+static bool wait_spare(struct crew *c) {
+  int64_t until = os_now_ns() + IDLE_NS;
+  struct timespec at = {.tv_sec = until / NS_PER_S, .tv_nsec = until % NS_PER_S};
+  c->spares++;
+  int timed_out = pthread_cond_timedwait(&c->spare_cond, &c->lock, &at);
+  c->spares--;
+  return !timed_out || c->shares || !c->leading || c->retired;
+}
+
+static void *crew_main(void *arg) {
+  struct crew *c = my_crew = arg;
+  pthread_mutex_lock(&c->lock);
+  for (;;) {
+    if (c->shares) {
+      struct share *s = c->shares;
+      c->shares = s->next;
+      pthread_mutex_unlock(&c->lock);
+      read_share(c, s);
+      pthread_mutex_lock(&c->lock);
+    } else if (c->retired) {
+      break;
+    } else if (!c->leading) {
+      lead(c);
+    } else if (!wait_spare(c)) {
+      break;
+    }
+  }
+  bool last = --c->threads == 0 && c->retired;
+  bool mine = last && !c->outside_waits;
+  if (last && !mine) pthread_cond_signal(&c->gone_cond);
+  pthread_mutex_unlock(&c->lock);
+  if (mine) crew_free(c);
+  return NULL;
+}
+
+static int add_thread(struct crew *c) {
+  if (c->threads >= c->max) return WSC_ERR_STATE;
+  if (os_thread(crew_main, c, "wsc-crew", true, NULL)) return WSC_ERR_NOMEM;
+  c->threads++;
+  return WSC_OK;
+}
+
+int crew_new(wsc_loop *l, unsigned max_threads, struct crew **out, wsc_error **err) {
+  struct crew *c = mem_zalloc(sizeof *c);
+  if (!c) return error_set(err, WSC_ERR_NOMEM, "out of memory for callback threads");
+  pthread_condattr_t monotonic;
+  pthread_condattr_init(&monotonic);
+  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+  pthread_mutex_init(&c->lock, NULL);
+  pthread_cond_init(&c->spare_cond, &monotonic);
+  pthread_cond_init(&c->gone_cond, NULL);
+  pthread_condattr_destroy(&monotonic);
+  c->loop = l;
+  c->max = max_threads;
+  pthread_mutex_lock(&c->lock);
+  int r = add_thread(c);
+  pthread_mutex_unlock(&c->lock);
+  if (r) {
+    pthread_mutex_destroy(&c->lock);
+    pthread_cond_destroy(&c->spare_cond);
+    pthread_cond_destroy(&c->gone_cond);
+    mem_free(c);
+    return error_set(err, WSC_ERR_NOMEM, "no thread for callbacks could be started");
+  }
+  *out = c;
+  return WSC_OK;
+}
+
+void crew_wanted(struct crew *c) {
+  pthread_mutex_lock(&c->lock);
+  if (!c->leading && !c->retired) {
+    c->urgent_until_ns = os_now_ns() + URGENT_NS;
+    if (c->spares) pthread_cond_signal(&c->spare_cond);
+    else add_thread(c);
+  }
+  pthread_mutex_unlock(&c->lock);
+}
+
+void crew_retire(struct crew *c) {
+  wsc_loop *l = c->loop;
+  bool inside = my_crew == c;
+  pthread_mutex_lock(&c->lock);
+  c->retired = true;
+  c->outside_waits = !inside;
+  pthread_cond_broadcast(&c->spare_cond);
+  pthread_mutex_unlock(&c->lock);
+  wsc_loop_wake(l);
+  if (inside) return;
+  pthread_mutex_lock(&c->lock);
+  while (c->threads) pthread_cond_wait(&c->gone_cond, &c->lock);
+  pthread_mutex_unlock(&c->lock);
+  crew_free(c);
+}

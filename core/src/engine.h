@@ -1,0 +1,194 @@
+/* The engine: joins the lifecycle with connections, and both with whoever speaks the user's language.
+ *
+ * Only the actor's run (engine_run.c) feeds the lifecycle and carries out its effects. Verbs of other threads leave a wish under the lock and kick
+ * the actor. At most one session event is out at a time; a batch also counts as out until its last record is taken. */
+#ifndef WSC_ENGINE_INTERNAL_H
+#define WSC_ENGINE_INTERNAL_H
+
+#include "connection.h"
+#include "lifecycle.h"
+#include "wscengine/engine.h"
+#include "wscengine/trace.h"
+
+struct wsc_session {
+  atomic_uint refs;
+  wsc_engine *engine;          /* a reference to its actor */
+  wsc_connection *connection;  /* a reference; NULL with a host adapter */
+  uint64_t epoch;              /* 0 until it is open */
+  uint64_t attempt;            /* the lifecycle's epoch */
+  unsigned active;             /* readers inside callbacks; under the engine's lock */
+  bool over;                   /* no reader may come in any more */
+  char id[37];
+};
+
+struct wsc_attempt {
+  wsc_engine *engine;
+  uint32_t number;
+  wsc_error *last_error;
+  struct url url;
+  wsc_options *options;
+  int64_t delay_ms, retry_delay_ms;
+  bool reset;
+};
+
+/* What another thread wants of the actor. */
+enum engine_wish { WISH_START = 1, WISH_STOP = 2, WISH_EXIT = 4, WISH_RESTART = 8, WISH_CUT = 16 };
+
+/* The reply to the session event that was out. */
+struct engine_answer {
+  int type; /* enum wsc_event_type; 0: none */
+  bool ok;
+  int close_code;
+  char close_reason[124];
+};
+
+/* The session event that waits to be taken. */
+struct engine_pending {
+  int type; /* 0: none */
+  bool restarting, last, has_close;
+  uint32_t retry;
+  int64_t delay_ms;
+  int reason;
+};
+
+enum host_question { HOST_DIAL, HOST_PING, HOST_CLOSE, HOST_STOP_READING, HOST_QUESTIONS };
+
+/* A host adapter: questions out as DO_ events, answers in by wsc_engine_report. */
+struct host_ask {
+  struct event_node node;
+  wsc_engine *engine;
+  int type;         /* enum wsc_event_type */
+  uint64_t token;   /* 0: none is out */
+  int close_code;
+  int64_t timeout_ns, due_ns;
+  char reason[124];
+};
+struct host_link {
+  bool used;
+  struct host_ask asks[HOST_QUESTIONS];
+  uint64_t tokens;
+  wsc_response *response;
+  struct keepalive alive;
+  wsc_error *error;        /* how the dial or the session ended */
+  wsc_error *read_error;   /* to be raised as READ_ERROR */
+  unsigned news;           /* enum connection_news */
+  unsigned read_errors;    /* in a row */
+  bool open, readers_out;
+  wsc_close ended;
+  char ended_reason[124];
+  struct traffic traffic;
+  int64_t ping_at_ns, rtt_last_ns, rtt_smoothed_ns;
+  int64_t due_ns;
+};
+
+struct log_line;
+
+struct wsc_engine {
+  struct actor actor; /* first */
+  uint32_t generation;
+  wsc_callbacks callbacks;
+  bool has_callbacks; /* a crew runs it: batches are taken at the core's cursor */
+  void *user;
+  wsc_options *options;
+  struct url url;
+  struct tls_context *trust;
+  struct connection_owner owner;
+  uint32_t reader_count;
+
+  pthread_mutex_t lock;
+  struct lifecycle life;
+  int64_t life_due_ns; /* the lifecycle's timer; 0: off */
+  unsigned wishes;
+  uint64_t restart_attempt;
+  bool freed;          /* by the user: dies with the run */
+  bool joined;
+
+  wsc_session *session;    /* from its dial until the next one's */
+  uint64_t sessions;       /* opened so far: the last epoch */
+  struct wsc_attempt *attempt;
+  wsc_error *failure;      /* why the last attempt failed, or how the last session ended */
+  wsc_error *stop_error;
+  int stop_reason;
+
+  struct event_node node;
+  struct engine_pending pending;
+  struct engine_answer answer;
+  int out;                 /* type of the session event that is out; 0: none */
+  struct wsc_batch *out_batch;
+  bool reading;            /* OnOpen succeeded: messages are delivered */
+  bool draining, drop, taken_told, readers_told, drain_all, grace_over;
+  bool closing;            /* EF_CLOSE or EF_ABORT was carried out: IN_CLOSED is owed */
+  bool dial_failed;        /* before there was a connection */
+  unsigned active;         /* readers of all sessions inside callbacks */
+  volatile uint32_t control;
+
+  bool paused;
+  unsigned pause_depth;
+  uint64_t pause_holder;
+  struct op_list pauses;
+
+  wsc_op *start;
+  struct op_list stops, waits, settles, writes;
+  int64_t stop_deadline_ns;
+  bool stop_overdue;
+
+  struct host_link host;
+  struct traffic traffic;  /* of the connections that are gone */
+  uint64_t reconnects, failed_attempts;
+  int64_t rtt_last_ns, rtt_smoothed_ns;
+
+  const wsc_log *log;
+  void *log_self;
+  atomic_uint log_lines;   /* on their way */
+};
+
+/* engine.c */
+void engine_kick(wsc_engine *e);
+uint64_t engine_thread_id(void);
+int engine_usable(const wsc_engine *e, const char *verb, wsc_error **err);
+void engine_log(wsc_engine *e, int level, const char *subsystem, const char *format, ...) __attribute__((format(printf, 4, 5)));
+wsc_session *session_new(wsc_engine *e, uint64_t attempt);
+
+/* engine_run.c */
+void engine_run(struct actor *a, uint32_t why);
+
+/* engine_effects.c: lock held */
+void engine_effect(wsc_engine *e, const struct lifecycle_effect *f, int64_t now_ns);
+void engine_set_failure(wsc_engine *e, wsc_error *error); /* takes over the reference */
+void engine_end_run(wsc_engine *e, int reason);
+
+/* engine_events.c: lock held, but for the node's own functions */
+bool engine_fill(struct event_node *n, wsc_event *ev);
+void engine_pump(wsc_engine *e);                 /* posts the next session event if there may be one */
+bool engine_seize(wsc_engine *e);                /* the records not yet taken of the batch that is out go back; false: it must be waited for */
+void engine_set_control(wsc_engine *e);
+int engine_read(void *self, wsc_connection *k, wsc_message *out);
+
+/* engine_pause.c: lock held */
+void engine_grant_pauses(wsc_engine *e);
+void engine_end_pause(wsc_engine *e);
+
+/* engine_link.c: one face for the built-in connection and a host adapter; lock held */
+int link_dial(wsc_engine *e, int64_t now_ns);    /* of e->session */
+void link_shut(wsc_engine *e, int code, const char *reason);
+void link_abort(wsc_engine *e, int code);
+void link_fence(wsc_engine *e);
+void link_drop(wsc_engine *e);
+unsigned link_news(wsc_engine *e);
+bool link_ended(wsc_engine *e);
+bool link_queue_empty(wsc_engine *e);
+bool link_readers_out(wsc_engine *e);
+wsc_error *link_error(wsc_engine *e);
+const wsc_close *link_close(wsc_engine *e);
+const wsc_response *link_response(wsc_engine *e);
+void link_forget(wsc_engine *e);                 /* the session's counters are added up before it goes */
+void link_stop_reading(wsc_engine *e);
+
+/* engine_host.c: lock held */
+void host_init(wsc_engine *e);
+void host_ask(wsc_engine *e, enum host_question q, int code, const char *reason, int64_t timeout_ns);
+void host_run(wsc_engine *e, int64_t now_ns);
+void host_free(wsc_engine *e);
+void host_end(wsc_engine *e, int initiator, int code, int timer, const char *reason, wsc_error *error);
+
+#endif

@@ -1,0 +1,205 @@
+/* The lifecycle's effects, one function each. The engine's lock is held; nothing here waits. */
+#define _GNU_SOURCE
+#include "engine.h"
+#include "error.h"
+#include "mem.h"
+#include "os.h"
+
+#include <string.h>
+
+void engine_set_failure(wsc_engine *e, wsc_error *error) {
+  wsc_error_unref(e->failure);
+  e->failure = error;
+}
+
+static void pend(wsc_engine *e, const struct engine_pending *p) { e->pending = *p; }
+
+/* ---- attempts ------------------------------------------------------------------------------------------------------ */
+
+static void drop_session(wsc_engine *e) {
+  if (!e->session) return;
+  link_forget(e);
+  wsc_session *s = e->session;
+  e->session = NULL;
+  wsc_session_unref(s);
+}
+
+static void dial(wsc_engine *e, uint64_t attempt, int64_t now) {
+  drop_session(e);
+  e->reading = e->draining = e->drop = e->grace_over = e->closing = false;
+  e->control &= ~2u;
+  e->session = session_new(e, attempt);
+  if (!e->session || link_dial(e, now)) {
+    if (!e->failure) engine_set_failure(e, error_make(&(struct error_info){.status = WSC_ERR_NOMEM}, "out of memory for a session"));
+    e->dial_failed = true;
+  }
+}
+
+static void cancel_dial(wsc_engine *e, int status) {
+  link_abort(e, 0);
+  struct error_info info = {.status = status};
+  long long limit = (long long)options_int(e->options, WSC_OPT_ON_OPEN_TIMEOUT_MS);
+  if (status == WSC_ERR_TIMEOUT) engine_set_failure(e, error_make(&info, "%s: not open after %lld ms (on_open_timeout)", e->url.shown, limit));
+}
+
+static void ask(wsc_engine *e, uint32_t retry) {
+  struct wsc_attempt *a = e->attempt;
+  if (!a) a = e->attempt = mem_zalloc(sizeof *a);
+  if (!a || (!a->options && url_copy(&e->url, &a->url))) {
+    mem_free(a);
+    e->attempt = NULL;
+    e->answer = (struct engine_answer){.type = WSC_EVENT_BEFORE_ATTEMPT, .ok = true}; /* dials as before rather than not at all */
+    return;
+  }
+  if (!a->options) a->options = options_ref(e->options);
+  a->engine = e;
+  a->number = retry;
+  wsc_error_unref(a->last_error);
+  a->last_error = wsc_error_ref(e->failure);
+  a->delay_ms = 0;
+  a->retry_delay_ms = -1;
+  a->reset = false;
+  pend(e, &(struct engine_pending){.type = WSC_EVENT_BEFORE_ATTEMPT, .retry = retry});
+}
+
+/* ---- the start ----------------------------------------------------------------------------------------------------- */
+
+static void start_done(wsc_engine *e, int status) {
+  wsc_op *op = e->start;
+  if (!op) return;
+  e->start = NULL;
+  wsc_error *error = NULL;
+  if (status) {
+    struct error_info info = {.status = status};
+    if (status > 0) {
+      info.status = e->failure ? wsc_error_status(e->failure) : WSC_ERR_STATE;
+      info.cause = wsc_error_ref(e->failure);
+      error = error_make(&info, "start failed");
+    } else if (status == WSC_ERR_TIMEOUT) {
+      error = error_make(&info, "start failed: %s was not open in time", e->url.shown);
+    } else {
+      error = error_make(&info, "start failed: canceled");
+    }
+    status = info.status;
+  }
+  op_complete(op, status, error);
+}
+
+/* ---- sessions ------------------------------------------------------------------------------------------------------ */
+
+static void opened(wsc_engine *e, bool restarting) {
+  e->session->epoch = ++e->sessions;
+  if (restarting) e->reconnects++;
+  engine_log(e, WSC_LOG_INFO, "engine", "session %s (epoch %llu) is open", e->session->id, (unsigned long long)e->session->epoch);
+  pend(e, &(struct engine_pending){.type = WSC_EVENT_OPENED, .restarting = restarting});
+}
+
+static void begin_reading(wsc_engine *e) {
+  e->reading = true;
+  engine_set_failure(e, NULL);
+  while (e->writes.head) {
+    wsc_op *op = e->writes.head;
+    op_list_remove(&e->writes, op);
+    if (e->session->connection) connection_write_op(e->session->connection, op);
+    else op_complete(op, WSC_ERR_UNSUPPORTED, NULL);
+  }
+}
+
+static void session_over(wsc_engine *e, bool drop, bool fence) {
+  if (!e->session) return;
+  if (fence) link_fence(e);
+  if (drop) {
+    e->drop = true;
+    e->session->over = true;
+    link_drop(e);
+    engine_seize(e);
+  }
+  link_stop_reading(e);
+  engine_set_control(e);
+}
+
+static void closed(wsc_engine *e, bool has_close) {
+  e->reading = false;
+  e->session->over = true;
+  engine_set_control(e);
+  pend(e, &(struct engine_pending){.type = WSC_EVENT_CLOSED, .has_close = has_close});
+}
+
+static void close_session(wsc_engine *e, bool use_reply) {
+  int code = use_reply && e->answer.close_code ? e->answer.close_code : WSC_CLOSE_GOING_AWAY;
+  const char *reason = use_reply && e->answer.close_code ? e->answer.close_reason : use_reply ? "Going Away" : "";
+  link_shut(e, code, reason);
+  e->closing = true;
+}
+
+static void abort_session(wsc_engine *e, int status) {
+  link_abort(e, WSC_CLOSE_GOING_AWAY);
+  e->closing = true;
+  if (status == WSC_ERR_TIMEOUT) cancel_dial(e, status);
+}
+
+static void restart_error(wsc_engine *e, const struct lifecycle_effect *f) {
+  engine_log(e, WSC_LOG_WARNING, "engine", "attempt to reconnect failed (%u before it)%s: %s", f->retry, f->last ? "; giving up" : "",
+             wsc_error_message(e->failure));
+  pend(e, &(struct engine_pending){.type = WSC_EVENT_RESTART_ERROR, .retry = f->retry, .last = f->last, .delay_ms = f->delay_ms});
+}
+
+/* ---- the end of a run ---------------------------------------------------------------------------------------------- */
+
+static void complete_all(struct op_list *list, int status, const wsc_error *error) {
+  for (wsc_op *op; (op = list->head);) {
+    op_list_remove(list, op);
+    op_complete(op, status, error ? wsc_error_ref((wsc_error *)(uintptr_t)error) : NULL);
+  }
+}
+
+void engine_end_run(wsc_engine *e, int reason) {
+  e->life.phase = PHASE_IDLE;
+  e->stop_reason = reason;
+  wsc_error_unref(e->stop_error);
+  e->stop_error = reason == WSC_STOPPED_BY_STOP || reason == WSC_STOPPED_BY_EXIT ? NULL : wsc_error_ref(e->failure);
+  engine_log(e, WSC_LOG_INFO, "engine", "run is over");
+  drop_session(e);
+  loop_unpost(e->actor.loop, &e->node);
+  e->pending.type = 0;
+  e->reading = e->draining = e->drop = e->drain_all = e->closing = e->grace_over = false;
+  e->wishes &= WISH_CUT;
+  e->life_due_ns = 0;
+  engine_end_pause(e);
+  struct error_info over = {.status = WSC_ERR_CLOSED};
+  wsc_error *gone = error_make(&over, "the engine has stopped");
+  complete_all(&e->pauses, WSC_ERR_CLOSED, gone);
+  complete_all(&e->writes, WSC_ERR_CLOSED, gone);
+  wsc_error_unref(gone);
+  start_done(e, WSC_ERR_CANCELED);
+  complete_all(&e->stops, WSC_OK, NULL);
+  complete_all(&e->waits, WSC_STOPPED, e->stop_error);
+  complete_all(&e->settles, WSC_OK, NULL);
+  if (e->freed) actor_unref(&e->actor); /* the user's reference; the run holds one of its own */
+}
+
+void engine_effect(wsc_engine *e, const struct lifecycle_effect *f, int64_t now) {
+  switch (f->kind) {
+    case EF_ASK: ask(e, f->retry); break;
+    case EF_DIAL: dial(e, f->epoch, now); break;
+    case EF_CANCEL_DIAL: cancel_dial(e, f->status); break;
+    case EF_OPENED: opened(e, f->restarting); break;
+    case EF_READ: begin_reading(e); break;
+    case EF_SESSION_OVER: session_over(e, f->drop, f->fence); break;
+    case EF_DRAIN: e->draining = true; e->taken_told = e->readers_told = false; break;
+    case EF_DRAIN_ALL: e->drain_all = true; break;
+    case EF_GRACE_OVER:
+      e->grace_over = true;
+      engine_log(e, WSC_LOG_WARNING, "engine", "callbacks of session %s still run; OnClose waits no longer", e->session ? e->session->id : "");
+      break;
+    case EF_CLOSED: closed(e, f->has_close); break;
+    case EF_CLOSE: close_session(e, f->use_reply); break;
+    case EF_ABORT: abort_session(e, f->status); break;
+    case EF_CLOSE_ERROR: pend(e, &(struct engine_pending){.type = WSC_EVENT_CLOSE_ERROR}); break;
+    case EF_RESTART_ERROR: restart_error(e, f); break;
+    case EF_TIMER: e->life_due_ns = f->at_ms < 0 ? 0 : f->at_ms * NS_PER_MS; break;
+    case EF_START_DONE: start_done(e, f->status); break;
+    case EF_STOPPED: pend(e, &(struct engine_pending){.type = WSC_EVENT_STOPPED, .reason = f->reason}); break;
+    case EF_RUN_OVER: engine_end_run(e, f->reason); break;
+  }
+}

@@ -1,0 +1,342 @@
+/* Session events: when one may be raised, what it says, what its answer means; and how batches are taken.
+ *
+ * A batch of a crew's engine is taken at an atomic cursor by any number of readers. To seize it (pause, exit) the cursor is swapped for a mark past the
+ * end: what was not taken until then goes back as a batch of its own, at once, however long a running callback may take. A host takes batches whole;
+ * it sees the control word and gives the rest back itself. */
+#define _GNU_SOURCE
+#include "callback.h"
+#include "engine.h"
+#include "error.h"
+#include "mem.h"
+
+#include <string.h>
+
+enum { CONTROL_PAUSE = 1, CONTROL_OVER = 2 };
+static const uint32_t SEIZED = UINT32_C(0x80000000);
+
+void engine_set_control(wsc_engine *e) {
+  uint32_t word = 0;
+  if (e->paused || e->pauses.head) word |= CONTROL_PAUSE;
+  if (e->drop || (e->session && e->session->over)) word |= CONTROL_OVER;
+  e->control = word;
+}
+
+/* ---- when ---------------------------------------------------------------------------------------------------------- */
+
+/* The engine holds the read lock in these. */
+static bool holds_lock(int type) { return type == WSC_EVENT_READ_ERROR || type == WSC_EVENT_CLOSED || type == WSC_EVENT_CLOSE_ERROR; }
+
+static bool may_raise_pending(const wsc_engine *e) {
+  if (e->out && !(e->out == WSC_EVENT_BATCH && e->grace_over)) return false;
+  return !(holds_lock(e->pending.type) && e->paused);
+}
+
+static bool may_raise_batch(wsc_engine *e) {
+  const wsc_session *s = e->session;
+  return e->reading && !e->out && !e->paused && !e->pauses.head && !e->drop && s && !s->over && s->connection &&
+         s->active < e->reader_count && connection_has_batch(s->connection);
+}
+
+void engine_pump(wsc_engine *e) {
+  if (!e->pending.type && e->host.read_error && e->reading && !e->out && !e->drop)
+    e->pending = (struct engine_pending){.type = WSC_EVENT_READ_ERROR};
+  if (e->pending.type ? may_raise_pending(e) : may_raise_batch(e)) loop_post(e->actor.loop, &e->node);
+}
+
+/* ---- what it says -------------------------------------------------------------------------------------------------- */
+
+static void fill_session(wsc_engine *e, wsc_event *ev, int type) {
+  uint8_t *host_buffer = ev->host_buffer;
+  size_t host_capacity = ev->host_capacity;
+  *ev = (wsc_event){.struct_size = sizeof *ev, .type = (uint32_t)type, .engine = e, .user = e->user, .host_buffer = host_buffer,
+                    .host_capacity = host_capacity, .core = &e->node};
+  if (e->session && e->session->epoch) {
+    ev->session = wsc_session_ref(e->session);
+    ev->epoch = e->session->epoch;
+    ev->session_id = e->session->id;
+  }
+  actor_ref(&e->actor); /* until done */
+}
+
+static void fill_pending(wsc_engine *e, wsc_event *ev) {
+  const struct engine_pending *p = &e->pending;
+  fill_session(e, ev, p->type);
+  switch (p->type) {
+    case WSC_EVENT_OPENED:
+      if (p->restarting) ev->flags |= WSC_EVENT_RESTARTING;
+      ev->response = link_response(e);
+      break;
+    case WSC_EVENT_CLOSED:
+      if (p->has_close) {
+        ev->flags |= WSC_EVENT_BY_PEER;
+        ev->close = link_close(e);
+        ev->close_code = ev->close ? ev->close->code : 0;
+        ev->text = ev->close ? ev->close->reason : "";
+        ev->error = e->failure;
+      }
+      break;
+    case WSC_EVENT_READ_ERROR: ev->error = e->host.read_error; break;
+    case WSC_EVENT_CLOSE_ERROR: ev->error = e->failure; break;
+    case WSC_EVENT_RESTART_ERROR:
+      ev->retry = p->retry;
+      ev->delay_ns = p->delay_ms * INT64_C(1000000);
+      if (p->last) ev->flags |= WSC_EVENT_LAST;
+      ev->error = e->failure;
+      ev->response = wsc_error_response(e->failure);
+      break;
+    case WSC_EVENT_BEFORE_ATTEMPT:
+      ev->retry = p->retry;
+      ev->attempt = e->attempt;
+      break;
+    case WSC_EVENT_STOPPED:
+      ev->status = p->reason;
+      ev->error = p->reason == WSC_STOPPED_BY_STOP || p->reason == WSC_STOPPED_BY_EXIT ? NULL : e->failure;
+      break;
+    default: break;
+  }
+  if (ev->error) ev->error = wsc_error_ref((wsc_error *)(uintptr_t)ev->error); /* until done: the engine's may change */
+  e->out = p->type;
+  e->pending.type = 0;
+}
+
+static bool fill_batch(wsc_engine *e, wsc_event *ev) {
+  struct wsc_batch *b = connection_take(e->session->connection);
+  if (!b) return false;
+  fill_session(e, ev, WSC_EVENT_BATCH);
+  atomic_store_explicit(&b->cursor, b->taken, memory_order_relaxed);
+  ev->core = b;
+  ev->records = b->records + b->taken;
+  ev->count = b->count - b->taken;
+  ev->received_ns = b->received_ns;
+  ev->arena = b->base;
+  ev->arena_length = b->length;
+  if (ev->host_buffer && batch_pack(b, ev->host_buffer, ev->host_capacity, &ev->arena_length)) {
+    ev->arena = ev->host_buffer;
+    ev->records = b->packed;
+    ev->flags |= WSC_EVENT_IN_HOST;
+  }
+  e->out = WSC_EVENT_BATCH;
+  e->out_batch = b;
+  return true;
+}
+
+bool engine_fill(struct event_node *n, wsc_event *ev) {
+  wsc_engine *e = (wsc_engine *)(void *)((char *)n - offsetof(wsc_engine, node));
+  pthread_mutex_lock(&e->lock);
+  bool given = false;
+  if (e->pending.type) {
+    if (may_raise_pending(e)) {
+      fill_pending(e, ev);
+      given = true;
+    }
+  } else if (may_raise_batch(e)) {
+    given = fill_batch(e, ev);
+  }
+  pthread_mutex_unlock(&e->lock);
+  return given;
+}
+
+/* ---- taking -------------------------------------------------------------------------------------------------------- */
+
+uint32_t wsc_event_take(wsc_event *ev, wsc_record *out) {
+  struct wsc_batch *b = ev->core;
+  if (ev->engine->control && !ev->engine->has_callbacks) return 0;
+  uint32_t at = atomic_fetch_add_explicit(&b->cursor, 1, memory_order_relaxed);
+  if (at >= b->count) return 0;
+  *out = b->records[at];
+  return 1;
+}
+
+bool engine_seize(wsc_engine *e) {
+  if (e->out != WSC_EVENT_BATCH) return true;
+  if (!e->has_callbacks) return false;
+  struct wsc_batch *b = e->out_batch;
+  uint32_t at = atomic_exchange_explicit(&b->cursor, SEIZED, memory_order_acq_rel);
+  if (at < b->count) {
+    struct wsc_batch *rest = batch_rest(b, at);
+    if (!rest) { /* no memory: it must be waited for after all */
+      atomic_store_explicit(&b->cursor, at, memory_order_release);
+      return false;
+    }
+    connection_give_back(e->session->connection, rest);
+  }
+  e->out = 0;
+  e->out_batch = NULL;
+  return true;
+}
+
+bool wsc_event_enter(wsc_event *ev) {
+  if (!ev || ev->type != WSC_EVENT_BATCH) return false;
+  wsc_engine *e = ev->engine;
+  pthread_mutex_lock(&e->lock);
+  bool in = !ev->session->over && ev->session->active < e->reader_count;
+  if (in) {
+    ev->session->active++;
+    e->active++;
+    wsc_session_ref(ev->session);
+    actor_ref(&e->actor);
+    batch_ref(ev->core);
+  }
+  pthread_mutex_unlock(&e->lock);
+  return in;
+}
+
+void wsc_event_leave(wsc_event *ev) {
+  wsc_engine *e = ev->engine;
+  pthread_mutex_lock(&e->lock);
+  ev->session->active--;
+  e->active--;
+  bool wanted = e->draining || e->drain_all;
+  if (!wanted) engine_pump(e);
+  pthread_mutex_unlock(&e->lock);
+  if (wanted) actor_kick(&e->actor, 0);
+  batch_unref(ev->core);
+  wsc_session_unref(ev->session);
+  actor_unref(&e->actor);
+}
+
+/* How many records of the event have been taken: by the cursor, or as the host says. */
+static uint32_t consumed(const wsc_engine *e, const struct wsc_batch *b, const wsc_reply *r) {
+  uint32_t at = atomic_load_explicit(&b->cursor, memory_order_acquire);
+  if (at > b->count) at = b->count;
+  if (e->has_callbacks) return at;
+  uint32_t said = r ? r->consumed : b->count - b->taken;
+  if (said > b->count - b->taken) said = b->count - b->taken;
+  return at > b->taken + said ? at : b->taken + said;
+}
+
+static void batch_done(wsc_engine *e, struct wsc_batch *b, const wsc_reply *r) {
+  bool ours = e->out_batch == b;
+  if (!ours) return; /* seized: it is not out any more */
+  e->out = 0;
+  e->out_batch = NULL;
+  uint32_t at = consumed(e, b, r);
+  if (at < b->count) {
+    b->taken = at;
+    connection_give_back(e->session->connection, batch_ref(b));
+  }
+}
+
+static void answer(wsc_engine *e, int type, const wsc_reply *r) {
+  struct engine_answer *a = &e->answer;
+  *a = (struct engine_answer){.type = type, .ok = !r || r->status == WSC_OK};
+  e->out = 0;
+  if (type == WSC_EVENT_OPENED && !a->ok) {
+    struct error_info info = {.status = WSC_ERR_HOST, .cause = wsc_error_ref(r->error)};
+    engine_set_failure(e, error_make(&info, "on_open refused the session (%d)", r->status));
+  }
+  if (type == WSC_EVENT_BEFORE_ATTEMPT && !a->ok) {
+    struct error_info info = {.status = WSC_ERR_HOST, .cause = wsc_error_ref(r->error ? r->error : e->failure)};
+    engine_set_failure(e, error_make(&info, "before_attempt gave up"));
+  }
+  if (type == WSC_EVENT_CLOSED && r && r->close_code) {
+    a->close_code = r->close_code;
+    strncpy(a->close_reason, r->close_reason ? r->close_reason : "", sizeof a->close_reason - 1);
+  }
+  if (type == WSC_EVENT_READ_ERROR) {
+    wsc_error_unref(e->host.read_error);
+    e->host.read_error = NULL;
+    a->type = 0;
+  }
+}
+
+static int session_done(wsc_event *ev, const wsc_reply *r) {
+  wsc_engine *e = ev->engine;
+  bool batch = ev->type == WSC_EVENT_BATCH;
+  pthread_mutex_lock(&e->lock);
+  if (batch) batch_done(e, ev->core, r);
+  else answer(e, (int)ev->type, r);
+  bool kick = !batch || e->draining || e->pauses.head;
+  if (!kick) engine_pump(e);
+  pthread_mutex_unlock(&e->lock);
+  if (kick) actor_kick(&e->actor, 0);
+  if (batch) batch_unref(ev->core);
+  wsc_error_unref((wsc_error *)(uintptr_t)ev->error);
+  wsc_session_unref(ev->session);
+  actor_unref(&e->actor);
+  return WSC_OK;
+}
+
+int wsc_event_done(wsc_event *ev, const wsc_reply *r) {
+  if (!ev || !ev->core) return WSC_ERR_INVALID;
+  if (r && r->struct_size < sizeof *r) return WSC_ERR_INVALID;
+  wsc_event mine = *ev;
+  ev->core = NULL; /* a second done changes nothing */
+  switch (mine.type) {
+    case WSC_EVENT_OPENED:
+    case WSC_EVENT_BATCH:
+    case WSC_EVENT_READ_ERROR:
+    case WSC_EVENT_CLOSED:
+    case WSC_EVENT_CLOSE_ERROR:
+    case WSC_EVENT_RESTART_ERROR:
+    case WSC_EVENT_BEFORE_ATTEMPT:
+    case WSC_EVENT_STOPPED: return session_done(&mine, r);
+    default: {
+      struct event_node *n = mine.core;
+      return n->done(n, &mine, r);
+    }
+  }
+}
+
+/* A read verb on a session's connection: only where the engine does not take messages itself. What is out comes first. */
+int engine_read(void *self, wsc_connection *k, wsc_message *out) {
+  wsc_engine *e = self;
+  bool inside = callback_of(e) != NULL;
+  pthread_mutex_lock(&e->lock);
+  struct wsc_batch *b = e->has_callbacks && e->session && e->session->connection == k ? e->out_batch : NULL;
+  int r = inside || e->paused || e->out || e->active ? WSC_AGAIN : WSC_ERR_STATE;
+  if (r == WSC_AGAIN && b) {
+    uint32_t at = atomic_fetch_add_explicit(&b->cursor, 1, memory_order_relaxed);
+    if (at < b->count) {
+      const wsc_record *record = &b->records[at];
+      uint8_t *copy = mem_alloc(record->length + 1);
+      if (copy) {
+        memcpy(copy, b->base + record->offset, record->length);
+        copy[record->length] = 0;
+        *out = (wsc_message){.struct_size = sizeof *out, .type = record->type, .data = copy, .length = record->length,
+                             .received_ns = b->received_ns, .owner = copy};
+        r = WSC_OK;
+      } else r = WSC_ERR_NOMEM;
+    }
+  }
+  pthread_mutex_unlock(&e->lock);
+  return r;
+}
+
+/* ---- keeping ------------------------------------------------------------------------------------------------------- */
+
+wsc_batch *wsc_event_hold(const wsc_event *ev) {
+  if (!ev || ev->type != WSC_EVENT_BATCH) return NULL;
+  struct wsc_batch *b = batch_new(NULL);
+  if (!b) return NULL;
+  uint64_t need = 0, at = 0;
+  for (uint32_t i = 0; i < ev->count; i++) need += ev->records[i].length;
+  b->block = mem_alloc(need ? need : 1);
+  if (!b->block) goto fail;
+  b->base = b->block;
+  b->length = need;
+  b->received_ns = ev->received_ns;
+  for (uint32_t i = 0; i < ev->count; i++) {
+    const wsc_record *r = &ev->records[i];
+    memcpy(b->block + at, ev->arena + r->offset, r->length);
+    if (batch_push(b, at, r->length, r->type)) goto fail;
+    at += r->length;
+  }
+  return b;
+fail:
+  batch_unref(b);
+  return NULL;
+}
+
+const uint8_t *wsc_batch_arena(const wsc_batch *b, uint64_t *length) {
+  if (length) *length = b ? b->length : 0;
+  return b ? b->base : NULL;
+}
+
+const wsc_record *wsc_batch_records(const wsc_batch *b, uint32_t *count) {
+  if (count) *count = b ? b->count : 0;
+  return b ? b->records : NULL;
+}
+
+void wsc_batch_unref(wsc_batch *b) { batch_unref(b); }
+const volatile uint32_t *wsc_engine_control(const wsc_engine *e) { return e ? &e->control : NULL; }

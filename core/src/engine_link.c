@@ -1,0 +1,122 @@
+/* One face for what a session rests on: the built-in connection, or a host adapter. The engine's lock is held. */
+#define _GNU_SOURCE
+#include "engine.h"
+#include "error.h"
+#include "os.h"
+
+static wsc_connection *connection_of(const wsc_engine *e) { return e->session ? e->session->connection : NULL; }
+
+/* The hook's changes hold for the rest of the run. */
+static int adopt_attempt(wsc_engine *e, wsc_error **err) {
+  struct wsc_attempt *a = e->attempt;
+  if (a && a->options && a->options != e->options) {
+    wsc_options_free(e->options);
+    e->options = options_ref(a->options);
+  }
+  if (a && a->url.shown) {
+    struct url next = {0};
+    if (url_copy(&a->url, &next)) return error_set(err, WSC_ERR_NOMEM, "out of memory for a URL");
+    url_free(&e->url);
+    e->url = next;
+  }
+  if (e->url.secure && !e->trust && !e->host.used) return tls_context_new(e->options, &e->trust, err);
+  return WSC_OK;
+}
+
+int link_dial(wsc_engine *e, int64_t now) {
+  wsc_error *error = NULL;
+  int r = adopt_attempt(e, &error);
+  if (!r && e->host.used) {
+    wsc_response_free(e->host.response);
+    wsc_error_unref(e->host.error);
+    e->host.response = NULL;
+    e->host.error = NULL;
+    e->host.read_errors = 0;
+    e->host.news = 0;
+    e->host.open = false;
+    e->host.readers_out = true;
+    host_ask(e, HOST_DIAL, 0, "", options_int(e->options, WSC_OPT_CONNECT_TIMEOUT_MS) * NS_PER_MS);
+  } else if (!r) {
+    r = connection_new(e->actor.loop, &e->actor, &e->url, e->options, e->trust, &e->owner, e, &e->session->connection, &error);
+    if (!r) connection_dial(e->session->connection);
+  }
+  (void)now;
+  if (r) engine_set_failure(e, error);
+  return r;
+}
+
+void link_shut(wsc_engine *e, int code, const char *reason) {
+  if (connection_of(e)) connection_shut(connection_of(e), code, reason);
+  else if (e->host.used) host_ask(e, HOST_CLOSE, code, reason, options_int(e->options, WSC_OPT_CLOSE_TIMEOUT_MS) * NS_PER_MS);
+}
+
+void link_abort(wsc_engine *e, int code) {
+  if (connection_of(e)) connection_abort(connection_of(e), code);
+  else if (e->host.used && e->session) {
+    host_end(e, WSC_BY_LOCAL, code, WSC_TIMER_NONE, "", NULL);
+    host_ask(e, HOST_CLOSE, code ? code : WSC_CLOSE_GOING_AWAY, "", 0);
+    e->host.news = 0;
+  }
+}
+
+void link_fence(wsc_engine *e) {
+  if (connection_of(e)) connection_fence(connection_of(e));
+}
+
+void link_drop(wsc_engine *e) {
+  if (connection_of(e)) connection_drop(connection_of(e));
+}
+
+unsigned link_news(wsc_engine *e) {
+  if (connection_of(e)) return connection_take_news(connection_of(e));
+  unsigned news = e->host.news;
+  e->host.news = 0;
+  return news;
+}
+
+bool link_ended(wsc_engine *e) {
+  if (connection_of(e)) return wsc_connection_closed(connection_of(e), NULL);
+  return !e->host.used || !e->host.open;
+}
+
+bool link_queue_empty(wsc_engine *e) { return !connection_of(e) || connection_queue_empty(connection_of(e)); }
+
+bool link_readers_out(wsc_engine *e) { return !e->host.used || e->host.readers_out; }
+
+void link_stop_reading(wsc_engine *e) {
+  if (!e->host.used || !e->session) return;
+  e->host.readers_out = false;
+  host_ask(e, HOST_STOP_READING, 0, "", 0);
+}
+
+wsc_error *link_error(wsc_engine *e) {
+  if (connection_of(e)) return connection_error(connection_of(e));
+  return wsc_error_ref(e->host.error);
+}
+
+const wsc_close *link_close(wsc_engine *e) {
+  if (e->host.used) return &e->host.ended;
+  return connection_of(e) ? &connection_of(e)->ended : NULL; /* asked only once it has ended, when nothing changes it any more */
+}
+
+const wsc_response *link_response(wsc_engine *e) {
+  return connection_of(e) ? connection_of(e)->response : e->host.response;
+}
+
+void link_forget(wsc_engine *e) {
+  wsc_connection *k = connection_of(e);
+  if (!k) return;
+  pthread_mutex_lock(&k->lock);
+  struct traffic *sum = &e->traffic, *one = &k->traffic;
+  sum->messages_received += one->messages_received;
+  sum->bytes_received += one->bytes_received;
+  sum->messages_sent += one->messages_sent;
+  sum->bytes_sent += one->bytes_sent;
+  sum->dropped += one->dropped;
+  if (k->rtt_last_ns >= 0) {
+    e->rtt_last_ns = k->rtt_last_ns;
+    e->rtt_smoothed_ns = k->rtt_smoothed_ns;
+  }
+  *one = (struct traffic){0};
+  pthread_mutex_unlock(&k->lock);
+}

@@ -1,0 +1,169 @@
+/* Sessions and attempts as the user sees them, and sends through the engine. */
+#define _GNU_SOURCE
+#include "callback.h"
+#include "engine.h"
+#include "error.h"
+#include "mem.h"
+#include "os.h"
+
+#include <string.h>
+
+wsc_session *session_new(wsc_engine *e, uint64_t attempt) {
+  wsc_session *s = mem_zalloc(sizeof *s);
+  if (!s) return NULL;
+  atomic_init(&s->refs, 1);
+  s->engine = e;
+  s->attempt = attempt;
+  os_uuid(s->id);
+  actor_ref(&e->actor);
+  return s;
+}
+
+wsc_session *wsc_session_ref(wsc_session *s) {
+  if (s) atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+  return s;
+}
+
+void wsc_session_unref(wsc_session *s) {
+  if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1) return;
+  wsc_engine *e = s->engine;
+  wsc_connection_unref(s->connection);
+  mem_free(s);
+  if (e->generation == os_fork_generation()) actor_unref(&e->actor);
+}
+
+const char *wsc_session_id(const wsc_session *s) { return s ? s->id : ""; }
+uint64_t wsc_session_epoch(const wsc_session *s) { return s ? s->epoch : 0; }
+wsc_connection *wsc_session_connection(wsc_session *s) { return s ? s->connection : NULL; }
+wsc_engine *wsc_session_engine(wsc_session *s) { return s ? s->engine : NULL; }
+
+int64_t wsc_session_received_ns(const wsc_session *s) {
+  const struct callback_frame *f = s ? callback_of(s->engine) : NULL;
+  return f && f->event && f->event->type == WSC_EVENT_BATCH ? f->event->received_ns : 0;
+}
+
+/* ---- attempts ------------------------------------------------------------------------------------------------------ */
+
+uint32_t wsc_attempt_number(const wsc_attempt *a) { return a ? a->number : 0; }
+const wsc_error *wsc_attempt_last_error(const wsc_attempt *a) { return a ? a->last_error : NULL; }
+const char *wsc_attempt_url(const wsc_attempt *a) { return a ? a->url.shown : ""; }
+
+int wsc_attempt_set_url(wsc_attempt *a, const char *url, wsc_error **err) {
+  if (!a) return error_set(err, WSC_ERR_INVALID, "attempt is NULL");
+  struct url parsed = {0};
+  int r = url_parse(url, &parsed, err);
+  if (r) return r;
+  url_free(&a->url);
+  a->url = parsed;
+  return WSC_OK;
+}
+
+/* The attempt's options are a shared snapshot: a change makes a snapshot of its own. */
+static int change(wsc_attempt *a, int id, const char *value, wsc_error **err) {
+  wsc_options *next = options_copy(a->options);
+  if (!next) return error_set(err, WSC_ERR_NOMEM, "out of memory for an attempt");
+  if (value) {
+    int r = wsc_options_set_str(next, id, value);
+    if (!r) r = wsc_options_validate(next, err);
+    else error_set(err, r, "out of memory for an attempt");
+    if (r) {
+      wsc_options_free(next);
+      return r;
+    }
+  } else {
+    options_clear(next, id);
+  }
+  wsc_options *shared = options_snapshot(next);
+  wsc_options_free(next);
+  if (!shared) return error_set(err, WSC_ERR_NOMEM, "out of memory for an attempt");
+  wsc_options_free(a->options);
+  a->options = shared;
+  return WSC_OK;
+}
+
+int wsc_attempt_add_header(wsc_attempt *a, const char *header, wsc_error **err) {
+  if (!a || !header) return error_set(err, WSC_ERR_INVALID, "attempt or header is NULL");
+  return change(a, WSC_OPT_HEADER, header, err);
+}
+
+int wsc_attempt_add_subprotocol(wsc_attempt *a, const char *name, wsc_error **err) {
+  if (!a || !name) return error_set(err, WSC_ERR_INVALID, "attempt or subprotocol is NULL");
+  return change(a, WSC_OPT_SUBPROTOCOL, name, err);
+}
+
+void wsc_attempt_clear_headers(wsc_attempt *a) {
+  if (a) change(a, WSC_OPT_HEADER, NULL, NULL);
+}
+
+void wsc_attempt_clear_subprotocols(wsc_attempt *a) {
+  if (a) change(a, WSC_OPT_SUBPROTOCOL, NULL, NULL);
+}
+
+void wsc_attempt_set_delay_ms(wsc_attempt *a, int64_t delay_ms) {
+  if (a && delay_ms >= 0) a->delay_ms = delay_ms;
+}
+
+void wsc_attempt_set_retry_delay_ms(wsc_attempt *a, int64_t delay_ms) {
+  if (a && delay_ms >= 0) a->retry_delay_ms = delay_ms;
+}
+
+void wsc_attempt_reset(wsc_attempt *a) {
+  if (a) a->reset = true;
+}
+
+/* ---- sends through the engine -------------------------------------------------------------------------------------- */
+
+static int waits_for_session(wsc_engine *e, const wsc_context *c, int type, const uint8_t *p, size_t n, uint64_t token, wsc_op **out,
+                             wsc_error **err) {
+  int r = send_check(type, p, n, err);
+  if (r) return r;
+  if (!options_int(e->options, WSC_OPT_SEND_WAITS_FOR_SESSION))
+    return error_set(err, WSC_ERR_CLOSED, "write: no session is open (option send_waits_for_session waits for one)");
+  wsc_op *op;
+  if ((r = op_new(OP_WRITE, &e->actor, e, e->user, c, token, &op, err))) return r;
+  op->type = type;
+  op->length = n;
+  op->data = op->payload = mem_alloc(n ? n : 1);
+  if (op->payload) memcpy(op->payload, p, n);
+  pthread_mutex_lock(&e->lock);
+  bool on = e->life.phase != PHASE_IDLE || e->start;
+  if (op->payload && on) op_list_push(&e->writes, op);
+  pthread_mutex_unlock(&e->lock);
+  if (!op->payload || !on) {
+    r = op->payload ? WSC_ERR_CLOSED : WSC_ERR_NOMEM;
+    op_refuse(op);
+    return error_set(err, r, r == WSC_ERR_CLOSED ? "write: the engine is not running" : "write: out of memory for %zu bytes", n);
+  }
+  engine_kick(e);
+  return op_begun(op, out);
+}
+
+int wsc_engine_write_begin(wsc_engine *e, const wsc_context *c, int type, const uint8_t *p, size_t n, uint64_t token, wsc_op **out,
+                           wsc_error **err) {
+  int r = engine_usable(e, "write", err);
+  if (r) return r;
+  wsc_session *s = wsc_engine_session(e);
+  r = WSC_ERR_CLOSED;
+  pthread_mutex_lock(&e->lock);
+  bool queued = e->writes.head != NULL;
+  pthread_mutex_unlock(&e->lock);
+  if (s && s->connection && !queued) r = wsc_connection_write_begin(s->connection, c, type, p, n, token, out, err);
+  else if (s && !s->connection) r = error_set(err, WSC_ERR_UNSUPPORTED, "write: messages of a host adapter do not enter the library");
+  bool lost = s && s->connection && r == WSC_ERR_CLOSED;
+  wsc_session_unref(s);
+  if (r != WSC_ERR_CLOSED) return r;
+  if (lost && !options_int(e->options, WSC_OPT_SEND_WAITS_FOR_SESSION)) return r;
+  if (lost && err) {
+    wsc_error_unref(*err);
+    *err = NULL;
+  }
+  return waits_for_session(e, c, type, p, n, token, out, err);
+}
+
+int wsc_engine_write(wsc_engine *e, const wsc_context *c, int type, const uint8_t *p, size_t n, wsc_error **err) {
+  int r = engine_usable(e, "write", err);
+  if (r) return r;
+  wsc_op *op = NULL;
+  if ((r = wsc_engine_write_begin(e, c, type, p, n, 0, &op, err))) return r;
+  return op ? op_finish(op, err) : WSC_OK;
+}
