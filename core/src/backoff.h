@@ -16,8 +16,8 @@ struct backoff {
 /* Milliseconds to wait before attempt number `failed` + 1, where `failed` counts the attempts in a row that failed. */
 uint64_t backoff_delay_ms(const struct backoff *b, uint32_t failed, uint32_t chance);
 
-/* The delay after a cause that waiting will hardly mend: the end of the table. Jitter shortens it like any other, so that a fleet
- * that was refused in one instant does not come back in one instant for ever. */
+/* The delay after a cause that waiting will hardly mend: the end of the table. Jitter shortens it like any other, so
+ * that a fleet that was refused in one instant does not come back in one instant for ever. */
 uint64_t backoff_longest_ms(const struct backoff *b, uint32_t chance);
 
 /* A delay that somebody asked for (Retry-After): jitter only adds to it. */

@@ -1,24 +1,27 @@
 /* The lifecycle of an engine: the flows behind lifecycle.h.
  *
- *   IDLE -start-> [ASKING] -> DIALING -> OPENING -> OPEN -> DRAINING -> CLOSE_CALLBACK -> CLOSING [-> CLOSE_ERROR] -+
- *                    ^                                                                                              |
- *                    +-- WAITING <-- RESTART_ERROR <-- an attempt that failed                                       |
- *                           ^                                                                                       |
- *                           +---------------------------- session_finished -----------------------------------------+--> ENDING -> IDLE
+ *   IDLE -> [ASKING] -> DIALING -> OPENING -> OPEN -> DRAINING -> CLOSE_CALLBACK -> CLOSING [-> CLOSE_ERROR] -+
+ *               ^                                                                                             |
+ *               +-- WAITING <-- RESTART_ERROR <-- an attempt that failed                                      |
+ *                      ^                                                                                      |
+ *                      +----------------------------- session_finished ---------------------------------------+
+ *                                                            |
+ *                                                            +--> ENDING -> IDLE
  *
  * Invariants
- *   - One thing is out at a time: a callback, a dial, a close handshake, a wait. The two exceptions are cut attempts (OnOpen is out while
- *     its socket is being closed: both are waited for) and messages (OPEN, DRAINING).
- *   - A callback that is out is always waited for. Only OnMessage and OnReadError can be overtaken, when their grace is over; then the
- *     run waits for them at its end.
- *   - stop and exit are remembered in the run until it ends. Where nothing of the user's is running they end it at once; everywhere else
- *     the answer that is awaited ends it. stop outranks exit, both outrank whatever else would end the run, except a give-up that
- *     OnRestartError has already been told.
- *   - A run whose first OnOpen never succeeded ends without STOPPED: start's own error tells the story. With retry_first_start a
- *     give-up is told to OnRestartError (`last`), and so STOPPED follows.
- *   - on_open_timeout bounds the whole first start, with all its asking and retrying, and later each attempt from its dial on.
- *   - Every point in time is kept here and compared with the input's now_ms; EF_TIMER is derived from them at the end of each step
- *     (arm), so that no flow can forget to set or clear it. */
+ *   - One thing is out at a time: a callback, a dial, a close handshake, a wait. The two exceptions are cut attempts
+ *     (OnOpen is out while its socket is being closed: both are waited for) and messages (OPEN, DRAINING).
+ *   - A callback that is out is always waited for. Only OnMessage and OnReadError can be overtaken, when their grace
+ *     is over; then the run waits for them at its end.
+ *   - stop and exit are remembered in the run until it ends. Where nothing of the user's is running they end it at
+ *     once; everywhere else the answer that is awaited ends it. stop outranks exit, both outrank whatever else would
+ *     end the run, except a give-up that OnRestartError has already been told.
+ *   - A run whose first OnOpen never succeeded ends without STOPPED: start's own error tells the story. With
+ *     retry_first_start a give-up is told to OnRestartError (`last`), and so STOPPED follows.
+ *   - on_open_timeout bounds the whole first start, with all its asking and retrying, and later each attempt from its
+ *     dial on.
+ *   - Every point in time is kept here and compared with the input's now_ms; EF_TIMER is derived from them at the end
+ *     of each step (arm), so that no flow can forget to set or clear it. */
 #include "lifecycle.h"
 
 #include <string.h>
@@ -28,6 +31,9 @@
 #include "wscengine/status.h"
 
 enum { NEVER = -1, THE_FAILURE = 1 };
+
+/* Later than anybody waits, and still a number when the engine counts it in nanoseconds. */
+#define LATEST_MS (INT64_MAX / 1000000)
 
 struct step {
   struct lifecycle *l;
@@ -42,7 +48,7 @@ static struct lifecycle_effect *give(const struct step *s, enum lifecycle_effect
 }
 
 static int64_t later(int64_t now_ms, int64_t delay_ms) {
-  return delay_ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + delay_ms;
+  return delay_ms > LATEST_MS - now_ms ? LATEST_MS : now_ms + delay_ms;
 }
 
 static int64_t earlier_of(int64_t a, int64_t b) {
@@ -87,11 +93,14 @@ static void end_run(const struct step *s, int reason, int start_status) {
 
 static struct backoff table(const struct lifecycle *l) {
   const struct lifecycle_config *c = &l->config;
-  return (struct backoff){.base_s = c->base_s, .max_exponent = c->max_exponent, .jitter_percent = c->jitter_percent,
+  return (struct backoff){.base_s = c->base_s,
+                          .max_exponent = c->max_exponent,
+                          .jitter_percent = c->jitter_percent,
                           .first_spread_ms = c->first_spread_ms};
 }
 
-/* The hook's delay stands for the table's, as it is; a Retry-After that asks for more wins over both, and then jitter only adds. */
+/* The hook's delay stands for the table's, as it is; a Retry-After that asks for more wins over both, and then jitter
+ * only adds. */
 static int64_t delay_after_failure(const struct step *s, uint32_t fatal, int64_t retry_after_ms) {
   const struct lifecycle *l = s->l;
   const struct backoff b = table(l);
@@ -244,7 +253,8 @@ static void drop_untaken(const struct step *s) {
   give(s, EF_DRAIN);
 }
 
-/* From here on only callbacks are waited for: with stop as long as stop itself waits (IN_STOP_DEADLINE), otherwise for their grace. */
+/* From here on only callbacks are waited for: with stop as long as stop itself waits (IN_STOP_DEADLINE), otherwise
+ * for their grace. */
 static void start_grace(const struct step *s) {
   s->l->grace_ms = s->l->stop ? NEVER : later(s->in->now_ms, s->l->config.callback_grace_ms);
 }
@@ -382,8 +392,8 @@ static void on_start(const struct step *s) {
   attempt(s);
 }
 
-/* stop or exit has been asked for: ends what can end at once; everywhere else the answer that is awaited looks at l->stop, l->exit.
- * Asking again changes nothing. */
+/* stop or exit has been asked for: ends what can end at once; everywhere else the answer that is awaited looks at
+ * l->stop and l->exit. Asking again changes nothing. */
 static void hurry(const struct step *s) {
   struct lifecycle *l = s->l;
   switch (l->phase) {
@@ -506,8 +516,14 @@ static void judge(const struct step *s) {
 }
 
 void lifecycle_init(struct lifecycle *l, const struct lifecycle_config *config) {
-  *l = (struct lifecycle){.config = *config, .phase = PHASE_IDLE, .opened_ms = NEVER, .ended_ms = NEVER,
-                          .open_deadline_ms = NEVER, .resume_ms = NEVER, .grace_ms = NEVER, .timer_ms = NEVER,
+  *l = (struct lifecycle){.config = *config,
+                          .phase = PHASE_IDLE,
+                          .opened_ms = NEVER,
+                          .ended_ms = NEVER,
+                          .open_deadline_ms = NEVER,
+                          .resume_ms = NEVER,
+                          .grace_ms = NEVER,
+                          .timer_ms = NEVER,
                           .retry_delay_ms = NEVER};
 }
 

@@ -3,9 +3,9 @@
  *
  * Frames are decoded by wslay's frame API; the checks wslay does not make are made here (core/DESIGN.md section 9).
  * Bytes are received straight into an arena; a message that lies whole in it becomes a record without being copied.
- * wslay only ever sees a run of frames from its start: a frame whose end has not come yet is fed again when more has
- * come, so between calls no wslay context stands in a frame. A frame too large for that is taken over after its header: its payload
- * is received straight into its assembly buffer. */
+ * wslay only ever sees a run of frames from its start: a frame whose end has not come yet is fed again when it has,
+ * so between calls no wslay context stands inside a frame. A frame too large for that is taken over after its header:
+ * its payload is received straight into its assembly buffer. */
 #ifndef WSC_RECEIVER_H
 #define WSC_RECEIVER_H
 

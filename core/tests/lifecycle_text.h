@@ -1,4 +1,5 @@
-/* Effects and inputs of the lifecycle as short text: what test_lifecycle.c compares and test_lifecycle_explore.c prints. */
+/* Effects and inputs of the lifecycle as short text: what test_lifecycle.c compares and test_lifecycle_explore.c
+ * prints. */
 #ifndef WSC_LIFECYCLE_TEXT_H
 #define WSC_LIFECYCLE_TEXT_H
 
@@ -57,16 +58,24 @@ static inline void text_effects(struct text *t, const struct lifecycle_effects *
 }
 
 static inline const char *text_input(enum lifecycle_input_kind kind) {
-  static const char *const names[] = {
-      [IN_START] = "START",         [IN_START_ABORTED] = "START_ABORTED",
-      [IN_STOP] = "STOP",           [IN_STOP_DEADLINE] = "STOP_DEADLINE",
-      [IN_EXIT] = "EXIT",           [IN_RESTART] = "RESTART",
-      [IN_ANSWERED] = "ANSWERED",   [IN_DIALED] = "DIALED",
-      [IN_DIAL_FAILED] = "DIAL_FAILED", [IN_OPENED] = "OPENED",
-      [IN_LOST] = "LOST",           [IN_TAKEN] = "TAKEN",
-      [IN_READERS_OUT] = "READERS_OUT", [IN_CLOSE_ANSWERED] = "CLOSE_ANSWERED",
-      [IN_CLOSED] = "CLOSED",       [IN_CALLBACK_DONE] = "CALLBACK_DONE",
-      [IN_TIMER] = "TIMER",         [IN_ALL_OUT] = "ALL_OUT"};
+  static const char *const names[] = {[IN_START] = "START",
+                                      [IN_START_ABORTED] = "START_ABORTED",
+                                      [IN_STOP] = "STOP",
+                                      [IN_STOP_DEADLINE] = "STOP_DEADLINE",
+                                      [IN_EXIT] = "EXIT",
+                                      [IN_RESTART] = "RESTART",
+                                      [IN_ANSWERED] = "ANSWERED",
+                                      [IN_DIALED] = "DIALED",
+                                      [IN_DIAL_FAILED] = "DIAL_FAILED",
+                                      [IN_OPENED] = "OPENED",
+                                      [IN_LOST] = "LOST",
+                                      [IN_TAKEN] = "TAKEN",
+                                      [IN_READERS_OUT] = "READERS_OUT",
+                                      [IN_CLOSE_ANSWERED] = "CLOSE_ANSWERED",
+                                      [IN_CLOSED] = "CLOSED",
+                                      [IN_CALLBACK_DONE] = "CALLBACK_DONE",
+                                      [IN_TIMER] = "TIMER",
+                                      [IN_ALL_OUT] = "ALL_OUT"};
   return names[kind];
 }
 

@@ -1,6 +1,7 @@
-/* The world around a lifecycle, for test_lifecycle_explore.c: what is out, what runs, what is owed, on a virtual clock. It knows what may
- * happen next, carries out the effects and judges each by rules of its own. Of the machine it looks at nothing but the phase: the
- * world keeps its own books, so that the two can disagree. (A header of functions: one test is one source file.) */
+/* The world around a lifecycle, for test_lifecycle_explore.c: what is out, what runs, what is owed, on a virtual
+ * clock. It knows what may happen next, carries out the effects and judges each by rules of its own. Of the machine
+ * it looks at nothing but the phase: the world keeps its own books, so that the two can disagree. (A header of
+ * functions: one test is one source file.) */
 #ifndef WSC_LIFECYCLE_WORLD_H
 #define WSC_LIFECYCLE_WORLD_H
 
@@ -26,12 +27,12 @@ struct world {
   uint64_t dials;
   int64_t dialed_at;
 
-  /* its session: OnOpen succeeded, OnClose has not been raised; reading and over: EF_READ and EF_SESSION_OVER were given */
+  /* its session: OnOpen succeeded, OnClose has not been raised; reading, over: EF_READ, EF_SESSION_OVER were given */
   bool session, reading, over, drop, taken, overrun;
   int64_t opened_at, ended_at, drained_at;
-  bool untaken;         /* a message waits */
-  uint32_t inside;      /* callbacks of this session that run */
-  uint32_t old_inside;  /* callbacks of sessions whose OnClose did not wait for them */
+  bool untaken;        /* a message waits */
+  uint32_t inside;     /* callbacks of this session that run */
+  uint32_t old_inside; /* callbacks of sessions whose OnClose did not wait for them */
   bool owe_taken, owe_out, owe_all;
 
   /* what the step under way must do */
@@ -60,7 +61,8 @@ static void world_init(struct world *w, const struct lifecycle_config *config) {
 static bool ending(const struct world *w) { return w->out == OUT_STOPPED || w->owe_all; }
 static bool draining(const struct world *w) { return w->session && w->over; }
 
-/* Would this input, at the current epoch, tell the machine something that it does not know? All others must change nothing. */
+/* Would this input, at the current epoch, tell the machine something that it does not know? All others must change
+ * nothing. */
 static bool has_meaning(const struct world *w, enum lifecycle_input_kind kind) {
   switch (kind) {
   case IN_START: return !w->running;
@@ -95,7 +97,10 @@ static struct action at_once(const struct world *w, struct lifecycle_input in) {
   return (struct action){.in = in};
 }
 #define MAY(...) actions[n++] = at_once(w, (struct lifecycle_input){__VA_ARGS__})
-#define MAY_ACT(what, at) actions[n++] = (struct action){.act = what, .in = {.now_ms = at}}
+#define MAY_ACT(what, at) \
+  actions[n++] = (struct action) { \
+    .act = what, .in = {.now_ms = at } \
+  }
 
 static int may_be_answered(const struct world *w, struct action *actions) {
   int n = 0;
@@ -192,7 +197,9 @@ static int64_t delay_of_failure(const struct world *w, const struct lifecycle_in
   bool obeyed = dial_failed && in->retry_after_ms >= 0 && c->retry_after_max_ms > 0;
   uint32_t k = fatal ? c->max_exponent + 1 : w->k;
   int64_t ms = w->hook_delay >= 0 ? w->hook_delay : delay_of(c, k, obeyed ? 0 : in->chance);
-  int64_t asked = !obeyed ? -1 : in->retry_after_ms < c->retry_after_max_ms ? in->retry_after_ms : c->retry_after_max_ms;
+  int64_t asked = !obeyed                                      ? -1
+                  : in->retry_after_ms < c->retry_after_max_ms ? in->retry_after_ms
+                                                               : c->retry_after_max_ms;
   if (w->hook_delay >= 0 && asked <= ms) return ms;
   if (asked > ms) ms = asked;
   return obeyed ? ms + part_of(ms, c, in->chance) : ms;
@@ -214,7 +221,8 @@ static void attempt_failed(struct world *w, const struct lifecycle_input *in, bo
   uint32_t fatal = in->kind == IN_DIAL_FAILED ? in->fatal : 0;
   w->want_restart_error = true;
   w->wanted.retry = w->k++;
-  w->wanted.last = (fatal & c->give_up_on) || (c->max_attempts && w->k >= c->max_attempts) || (w->had_session && !c->auto_reconnect);
+  w->wanted.last =
+      (fatal & c->give_up_on) || (c->max_attempts && w->k >= c->max_attempts) || (w->had_session && !c->auto_reconnect);
   w->wanted.status = timed_out ? WSC_ERR_TIMEOUT : 1;
   w->wanted.delay_ms = w->wanted.last ? 0 : delay_of_failure(w, in);
   w->next_at = in->now_ms + w->wanted.delay_ms;
@@ -287,8 +295,10 @@ static void told(struct world *w, const struct lifecycle_input *in) {
   switch (in->kind) {
   case IN_START:
     w->running = w->start_owed = true;
-    w->had_session = w->stop = w->exit = w->told_last = w->hook_gave_up = w->too_many = w->start_failed = w->aborted = false;
-    w->lost = w->restart = w->refused = w->cut = w->session = w->reading = w->over = w->drop = w->taken = w->overrun = false;
+    w->had_session = w->stop = w->exit = w->told_last = w->hook_gave_up = w->too_many = w->start_failed = w->aborted =
+        false;
+    w->lost = w->restart = w->refused = w->cut = w->session = w->reading = w->over = w->drop = w->taken = w->overrun =
+        false;
     w->k = 0;
     w->hook_delay = -1;
     w->started_at = w->next_at = in->now_ms;
@@ -385,9 +395,11 @@ static const char *judge_attempt(struct world *w, const struct lifecycle_input *
   return NULL;
 }
 
-static const char *judge_session_over(struct world *w, const struct lifecycle_input *in, const struct lifecycle_effect *e) {
+static const char *judge_session_over(struct world *w, const struct lifecycle_input *in,
+                                      const struct lifecycle_effect *e) {
   MUST(w->session, "only a session can be over");
-  MUST(e->drop == (w->stop || w->exit || w->restart), "messages are dropped when the user ended the session, and only then");
+  MUST(e->drop == (w->stop || w->exit || w->restart),
+       "messages are dropped when the user ended the session, and only then");
   MUST(e->fence == w->lost, "sends fail when the connection is gone, and only then");
   MUST(!w->over || (e->drop && !w->drop && !w->taken), "a session is over once; the rest may be dropped once");
   MUST(e->drop || w->reading, "what came before a loss is delivered");
@@ -421,7 +433,8 @@ static const char *judge_closed(struct world *w, const struct lifecycle_effect *
 
 static const char *judge_close(struct world *w, const struct lifecycle_input *in, const struct lifecycle_effect *e) {
   MUST(w->connected && !w->lost && !w->closing, "only an open connection is closed, once");
-  MUST(e->use_reply ? in->kind == IN_CLOSE_ANSWERED : in->kind == IN_OPENED && !in->ok, "OnClose's answer is sent after OnClose");
+  MUST(e->use_reply ? in->kind == IN_CLOSE_ANSWERED : in->kind == IN_OPENED && !in->ok,
+       "OnClose's answer is sent after OnClose");
   w->closing = true;
   return NULL;
 }
@@ -447,7 +460,8 @@ static const char *judge_restart_error(struct world *w, const struct lifecycle_e
 static const char *judge_start_done(struct world *w, const struct lifecycle_effect *e) {
   MUST(w->start_owed, "each start is completed once");
   MUST(e->status == status_of_start(w), "start's status tells what happened");
-  MUST(w->session || (!w->dialing && (!w->connected || w->lost || w->closing)), "a start that failed leaves no connection behind");
+  MUST(w->session || (!w->dialing && (!w->connected || w->lost || w->closing)),
+       "a start that failed leaves no connection behind");
   MUST(!w->aborted || !w->connected || w->cut, "an aborted start closes its socket at once");
   w->start_owed = false;
   return NULL;
@@ -467,7 +481,8 @@ static const char *judge_run_over(struct world *w, const struct lifecycle_input 
   MUST(w->inside == 0 && w->old_inside == 0, "no callback runs when the run is over");
   MUST(!wants_attempts(w), "a run ends when somebody or something ended it");
   MUST(e->reason == reason_of_end(w), "the run's reason tells who ended it");
-  MUST((in->kind == IN_CALLBACK_DONE && (w->had_session || w->told_last)) || !(w->had_session || w->told_last), "STOPPED comes before");
+  MUST((in->kind == IN_CALLBACK_DONE && (w->had_session || w->told_last)) || !(w->had_session || w->told_last),
+       "STOPPED comes before");
   w->running = false;
   return NULL;
 }

@@ -48,7 +48,8 @@ static void jitter_only_adds_to_what_was_asked_for(void) {
 }
 
 static void saturates_instead_of_overflowing(void) {
-  struct backoff b = {.base_s = UINT32_MAX, .max_exponent = UINT32_MAX, .jitter_percent = 100, .first_spread_ms = UINT32_MAX};
+  struct backoff b = {
+      .base_s = UINT32_MAX, .max_exponent = UINT32_MAX, .jitter_percent = 100, .first_spread_ms = UINT32_MAX};
   CHECK_EQ(backoff_delay_ms(&b, UINT32_MAX, 0), BACKOFF_LONGEST_MS);
   CHECK_EQ(backoff_longest_ms(&b, 0), BACKOFF_LONGEST_MS);
   CHECK_EQ(backoff_delay_ms(&b, 0, UINT32_MAX), UINT32_MAX - 1);

@@ -1,10 +1,10 @@
-/* Explores the lifecycle: every order of answers, losses, requests and timers that the world (lifecycle_world.h) allows, breadth first,
- * each state once, for a list of configurations; then a million random steps. ctest: slow
+/* Explores the lifecycle: every order of answers, losses, requests and timers that the world (lifecycle_world.h)
+ * allows, breadth first, each state once, for a list of configurations; then a million random steps.
  *
  * After each step the world judges what the machine did. At each new state, besides:
  *   - inputs that have no meaning there, and inputs of other epochs, change nothing and have no effect;
- *   - nothing is stuck: from here, when stop or exit is asked and everything that is out is answered, kindly or unkindly, the run ends;
- *     when nothing is asked and everything succeeds, a session opens or the run ends.
+ *   - nothing is stuck: from here, when stop or exit is asked and everything that is out is answered, kindly or
+ *     unkindly, the run ends; when nothing is asked and everything succeeds, a session opens or the run ends.
  * Usage: test_lifecycle_explore [seed [depth]]. A failure prints the whole way to it. */
 #include <stdint.h>
 #include <stdio.h>
@@ -16,10 +16,16 @@
 
 enum { RANDOM_STEPS = 1000000, STATES_MAX = 1 << 19, SLOTS = 1 << 20, SETTLE_MAX = 300 };
 
-/* Delays are 1000, 2000, 2000 ... ms and down to half of it; everything else is short, so that the clock's states are few. */
-static const struct lifecycle_config usual = {
-    .auto_reconnect = true, .base_s = 2, .max_exponent = 1, .on_open_timeout_ms = 50, .stable_after_ms = 20,
-    .jitter_percent = 50, .retry_after_max_ms = 1800, .callback_grace_ms = 7};
+/* Delays are 1000, 2000, 2000 ... ms and down to half of it; everything else is short, so that the clock's states are
+ * few. */
+static const struct lifecycle_config usual = {.auto_reconnect = true,
+                                              .base_s = 2,
+                                              .max_exponent = 1,
+                                              .on_open_timeout_ms = 50,
+                                              .stable_after_ms = 20,
+                                              .jitter_percent = 50,
+                                              .retry_after_max_ms = 1800,
+                                              .callback_grace_ms = 7};
 
 /* Keys: what the machine and the world hold, points in time relative to now. */
 
@@ -45,7 +51,9 @@ static void mix_bits(struct key *k, const bool *bits, size_t n) {
 
 static uint64_t session_length(const struct world *w) {
   int64_t until = w->over ? w->ended_at : w->now;
-  return !w->had_session ? 0 : until - w->opened_at >= w->l.config.stable_after_ms ? UINT64_MAX : (uint64_t)(until - w->opened_at);
+  return !w->had_session                                       ? 0
+         : until - w->opened_at >= w->l.config.stable_after_ms ? UINT64_MAX
+                                                               : (uint64_t)(until - w->opened_at);
 }
 
 /* Failures count as one above the end of the table, where nothing depends on their number any more. */
@@ -57,10 +65,12 @@ static uint64_t capped(const struct world *w, uint32_t failures) {
 static uint64_t key_of(const struct world *w) {
   const struct lifecycle *l = &w->l;
   struct key k = {.hash = 1};
-  bool between = l->phase == PHASE_WAITING || l->phase == PHASE_RESTART_ERROR, in_session = w->session || w->out == OUT_CLOSE;
+  bool between = l->phase == PHASE_WAITING || l->phase == PHASE_RESTART_ERROR,
+       in_session = w->session || w->out == OUT_CLOSE;
   MIX_BITS(&k, l->starting, l->first, l->stop, l->exit, l->gave_up, l->overrun, l->lost, l->restart, l->failing, l->cut,
-           l->socket_closing, l->taken, w->running, w->start_owed, w->had_session, w->stop, w->exit, w->told_last, w->hook_gave_up,
-           w->too_many, w->start_failed, w->aborted, w->dialing, w->connected, w->closing, w->lost, w->restart, w->refused, w->cut);
+           l->socket_closing, l->taken, w->running, w->start_owed, w->had_session, w->stop, w->exit, w->told_last,
+           w->hook_gave_up, w->too_many, w->start_failed, w->aborted, w->dialing, w->connected, w->closing, w->lost,
+           w->restart, w->refused, w->cut);
   MIX_BITS(&k, w->session, w->reading, w->over, w->drop, w->taken, w->overrun, w->untaken, w->owe_taken, w->owe_out,
            w->owe_all);
   mix(&k, w->inside);
@@ -82,8 +92,11 @@ static uint64_t key_of(const struct world *w) {
 static struct text trail;
 
 static void describe(const struct world *w, const struct action *a, const struct lifecycle_effects *effects) {
-  static const char *const acts[] = {[ACT_WAIT] = "time passes", [ACT_MESSAGE] = "a message comes", [ACT_ENTER] = "a callback begins",
-                                     [ACT_LEAVE] = "a callback ends", [ACT_LEAVE_OLD] = "an old callback ends"};
+  static const char *const acts[] = {[ACT_WAIT] = "time passes",
+                                     [ACT_MESSAGE] = "a message comes",
+                                     [ACT_ENTER] = "a callback begins",
+                                     [ACT_LEAVE] = "a callback ends",
+                                     [ACT_LEAVE_OLD] = "an old callback ends"};
   struct text t = {0};
   const struct lifecycle_input *in = &a->in;
   text_add(&t, "%8lld  ", (long long)in->now_ms);
@@ -150,7 +163,8 @@ static void must_do(struct world *w, const struct action *a, const struct lifecy
 
 /* Inputs without meaning. */
 
-static void must_be_ignored(const struct world *w, const struct lifecycle_input *in, const struct lifecycle_config *config, uint32_t state) {
+static void must_be_ignored(const struct world *w, const struct lifecycle_input *in,
+                            const struct lifecycle_config *config, uint32_t state) {
   struct lifecycle l;
   struct lifecycle_effects effects;
   memcpy(&l, &w->l, sizeof l);
@@ -165,19 +179,25 @@ static void must_be_ignored(const struct world *w, const struct lifecycle_input 
 }
 
 static void ignores_the_meaningless(const struct world *w, const struct lifecycle_config *config, uint32_t state) {
-  static const enum lifecycle_input_kind fenced[] = {IN_RESTART, IN_DIALED, IN_DIAL_FAILED, IN_OPENED, IN_LOST, IN_TAKEN,
-                                                     IN_READERS_OUT, IN_CLOSE_ANSWERED, IN_CLOSED};
+  static const enum lifecycle_input_kind fenced[] = {IN_RESTART, IN_DIALED,      IN_DIAL_FAILED,    IN_OPENED, IN_LOST,
+                                                     IN_TAKEN,   IN_READERS_OUT, IN_CLOSE_ANSWERED, IN_CLOSED};
   for (int kind = IN_START; kind <= IN_ALL_OUT; kind++) {
     if (has_meaning(w, (enum lifecycle_input_kind)kind)) continue;
     for (int ok = 0; ok < 2; ok++) {
-      must_be_ignored(w, &(struct lifecycle_input){.kind = (enum lifecycle_input_kind)kind, .ok = ok, .epoch = w->l.epoch,
-                                                   .now_ms = w->now, .status = WSC_ERR_CANCELED}, config, state);
+      must_be_ignored(w,
+                      &(struct lifecycle_input){.kind = (enum lifecycle_input_kind)kind,
+                                                .ok = ok,
+                                                .epoch = w->l.epoch,
+                                                .now_ms = w->now,
+                                                .status = WSC_ERR_CANCELED},
+                      config, state);
     }
   }
   for (size_t i = 0; i < sizeof fenced / sizeof *fenced; i++) {
     for (uint64_t away = 0; away < 2; away++) {
       uint64_t epoch = away ? w->l.epoch + 1 : w->l.epoch - 1;
-      must_be_ignored(w, &(struct lifecycle_input){.kind = fenced[i], .ok = true, .epoch = epoch, .now_ms = w->now}, config, state);
+      must_be_ignored(w, &(struct lifecycle_input){.kind = fenced[i], .ok = true, .epoch = epoch, .now_ms = w->now},
+                      config, state);
     }
   }
 }
@@ -210,7 +230,8 @@ static int rank(const struct action *a, enum style style) {
   }
 }
 
-static bool settles(struct world *w, enum style style, bool until_idle, const struct lifecycle_config *config, uint32_t state) {
+static bool settles(struct world *w, enum style style, bool until_idle, const struct lifecycle_config *config,
+                    uint32_t state) {
   for (int i = 0; i < SETTLE_MAX; i++) {
     if (!w->running || (!until_idle && w->session && !w->over)) return true;
     struct action actions[ACTIONS_MAX];
@@ -236,7 +257,8 @@ static void is_not_stuck(const struct world *from, const struct lifecycle_config
       if (asked && w.running) must_do(&w, &(struct action){.in = {.kind = kind, .now_ms = w.now}}, config, state);
       if (settles(&w, (enum style)style, asked != 0, config, state)) continue;
       if (config) replay(config, state);
-      fail(&w, asked ? "when stop or exit was asked and everything is answered, the run ends" : "when all goes well, a session opens");
+      fail(&w, asked ? "when stop or exit was asked and everything is answered, the run ends"
+                     : "when all goes well, a session opens");
     }
   }
 }
@@ -337,12 +359,19 @@ static uint32_t draw(void) { /* splitmix64 */
 static uint32_t below(uint32_t n) { return draw() % n; }
 
 static struct lifecycle_config random_config(void) {
-  return (struct lifecycle_config){
-      .auto_reconnect = below(4) != 0, .retry_first_start = below(3) == 0, .ask_before_attempt = below(3) == 0,
-      .base_s = 1 + below(5), .max_exponent = 1 + below(4), .jitter_percent = below(3) ? below(101) : 0,
-      .first_spread_ms = below(3) ? 0 : below(5000), .max_attempts = below(3) ? 0 : 1 + below(5), .give_up_on = below(3) ? 0 : below(16),
-      .on_open_timeout_ms = below(4) ? 1 + below(30000) : 0, .stable_after_ms = below(3) ? below(5000) : 0,
-      .retry_after_max_ms = below(3) ? 1 + below(30000) : 0, .callback_grace_ms = below(2000)};
+  return (struct lifecycle_config){.auto_reconnect = below(4) != 0,
+                                   .retry_first_start = below(3) == 0,
+                                   .ask_before_attempt = below(3) == 0,
+                                   .base_s = 1 + below(5),
+                                   .max_exponent = 1 + below(4),
+                                   .jitter_percent = below(3) ? below(101) : 0,
+                                   .first_spread_ms = below(3) ? 0 : below(5000),
+                                   .max_attempts = below(3) ? 0 : 1 + below(5),
+                                   .give_up_on = below(3) ? 0 : below(16),
+                                   .on_open_timeout_ms = below(4) ? 1 + below(30000) : 0,
+                                   .stable_after_ms = below(3) ? below(5000) : 0,
+                                   .retry_after_max_ms = below(3) ? 1 + below(30000) : 0,
+                                   .callback_grace_ms = below(2000)};
 }
 
 static void randomise(struct lifecycle_input *in, int64_t now) {

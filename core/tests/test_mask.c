@@ -61,8 +61,8 @@ static void *take_many(void *from) {
   return NULL;
 }
 
-/* Many pools' worth, by threads at once. Chance alone makes 5 pairs of equal keys out of so many, and not 50 in the life of the
- * universe; a pool that is given out twice, or shared between threads, makes thousands. */
+/* Many pools' worth, by threads at once. Chance alone makes 5 pairs of equal keys out of so many, and not 50 in the
+ * life of the universe; a pool that is given out twice, or shared between threads, makes thousands. */
 static void keys_are_fresh(void) {
   pthread_t threads[TAKERS];
   int pairs = 0, bits = 0;

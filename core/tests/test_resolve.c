@@ -96,6 +96,12 @@ static void wait_threads(int n) {
   while (resolve_thread_count() != n) usleep(1000);
 }
 
+/* Also those that have just come back from a look-up. */
+static void all_home(void) {
+  do resolve_shutdown();
+  while (resolve_thread_count() > 0);
+}
+
 static void check_text(const struct address *a, const char *want) {
   char text[ADDRESS_TEXT_MAX];
   CHECK_STR(address_text(a, text), want);
@@ -156,8 +162,7 @@ static void localhost_is_found(void) {
   CHECK(found.count >= 1);
   mem_free(found.items);
   resolve_end(r);
-  resolve_shutdown();
-  wait_threads(0);
+  all_home();
   resolve_getaddrinfo = fake;
 }
 
@@ -218,7 +223,7 @@ static void what_nobody_waits_for_is_not_asked(void) {
   wait_woken(&woken, 2);
   resolve_end(a);
   resolve_end(b);
-  resolve_shutdown();
+  all_home();
   CHECK_EQ(calls_so_far(), before);
   CHECK_EQ(never, 0);
 }
@@ -226,6 +231,8 @@ static void what_nobody_waits_for_is_not_asked(void) {
 static void an_abandoned_one_is_replaced_up_to_eight(void) {
   int woken = 0, never = 0;
   char name[] = "hang.0";
+  all_home();
+  resolve_idle_ns = NS_PER_MS;
   for (int i = 0; i < 8; i++) { /* each hangs, is given up, and the next gets a thread all the same */
     name[5] = (char)('0' + i);
     struct resolve *r = begin(name, &never);
@@ -241,8 +248,7 @@ static void an_abandoned_one_is_replaced_up_to_eight(void) {
   check_answer(ninth);
   resolve_end(ninth);
   let_go(7);
-  resolve_idle_ns = NS_PER_MS;
-  wait_threads(0);
+  wait_threads(0); /* by their own clock */
   resolve_idle_ns = 3600 * NS_PER_S;
   CHECK_EQ(never, 0);
 }
@@ -313,7 +319,7 @@ static void lack_of_memory_is_survived(void) {
     struct resolve *r = NULL;
     struct addresses found = {0};
     wsc_error *e = NULL;
-    resolve_shutdown(); /* so that starting the thread may fail, too */
+    all_home(); /* so that starting the thread may fail, too */
     mem_fail_after(n);
     int status = resolve_begin("memory.example", 443, wake, &woken, &r, &e);
     if (status == WSC_OK) {

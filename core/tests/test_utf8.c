@@ -1,4 +1,5 @@
-/* Sequences of up to four bytes against a plain reading of RFC 3629; then long texts, split everywhere and at random. */
+/* Sequences of up to four bytes against a plain reading of RFC 3629; then long texts, split everywhere and at
+ * random. */
 #include "check.h"
 #include "utf8.h"
 
@@ -51,9 +52,9 @@ static void compare(const uint8_t *p, size_t n, size_t split) {
 static const uint8_t edges[] = {0x00, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0,
                                 0xc1, 0xc2, 0xdf, 0xe0, 0xed, 0xf0, 0xf4, 0xf5, 0xff};
 
-/* Puts every byte at p[at], and so on up to four bytes. Behind a prefix that is refused already the bytes at the edges of
- * the ranges will do, as behind two whole characters, and three ASCII characters stand for all. `behind` puts ASCII behind,
- * so that the fast way for whole characters is taken. */
+/* Puts every byte at p[at], and so on up to four bytes. Behind a prefix that is refused already the bytes at the
+ * edges of the ranges will do, as behind two whole characters, and three ASCII characters stand for all. `behind`
+ * puts ASCII behind, so that the fast way for whole characters is taken. */
 static void every_sequence_from(uint8_t *p, size_t at, size_t behind) {
   bool whole;
   size_t good = reference(p, at, &whole);
