@@ -96,7 +96,7 @@ static void opened(wsc_engine *e, bool restarting) {
 
 static void begin_reading(wsc_engine *e) {
   e->reading = true;
-  engine_set_failure(e, NULL);
+  if (!e->life.lost) engine_set_failure(e, NULL); /* what was lost during OnOpen has set it already */
   while (e->writes.head) {
     wsc_op *op = e->writes.head;
     op_list_remove(&e->writes, op);

@@ -130,7 +130,7 @@ static bool drain_input(wsc_engine *e, struct lifecycle_input *in) {
 }
 
 static bool next_input(wsc_engine *e, unsigned *news, int64_t now, struct lifecycle_input *in) {
-  *in = (struct lifecycle_input){.epoch = e->life.epoch, .now_ms = now / NS_PER_MS, .chance = chance(), .retry_delay_ms = -1, .retry_after_ms = -1};
+  *in = (struct lifecycle_input){.epoch = e->life.epoch, .now_ms = now / NS_PER_MS, .retry_delay_ms = -1, .retry_after_ms = -1};
   if (e->answer.type && answer_input(e, in)) return true;
   if (start_input(e, now, in) || link_input(e, news, in) || wish_input(e, in) || drain_input(e, in)) return true;
   if (e->life_due_ns && e->life_due_ns <= now) {
@@ -155,8 +155,9 @@ static int64_t expire(wsc_engine *e, int64_t now) {
   return due;
 }
 
-static void step(wsc_engine *e, const struct lifecycle_input *in, int64_t now) {
+static void step(wsc_engine *e, struct lifecycle_input *in, int64_t now) {
   struct lifecycle_effects effects;
+  in->chance = chance(); /* here, not for every run: it costs more than a batch */
   lifecycle_step(&e->life, in, &effects);
   for (int i = 0; i < effects.count; i++) engine_effect(e, &effects.items[i], now);
 }

@@ -346,7 +346,7 @@ static void idle_threads_go_home_when_told(void) {
   wait_threads(0);
 }
 
-static void a_child_process_starts_afresh(void) {
+__attribute__((unused)) static void a_child_process_starts_afresh(void) {
   int woken = 0;
   struct resolve *a = begin("hang.a", &woken), *b = begin("hang.b", &woken);
   wait_hanging(2);
@@ -354,6 +354,7 @@ static void a_child_process_starts_afresh(void) {
   pid_t child = fork();
   if (child == 0) {
     int here = 0;
+    CHECK_EQ(pthread_cond_init(&changed, NULL), 0); /* the parent's hanging threads are counted in it as waiters */
     struct resolve *r = begin("d", &here);
     wait_woken(&here, 1);
     check_answer(r);
@@ -393,7 +394,9 @@ int main(void) {
   errors_say_what_is_wrong();
   lack_of_memory_is_survived();
   idle_threads_go_home_when_told();
+#ifndef __SANITIZE_THREAD__ /* it supports no threads after fork */
   a_child_process_starts_afresh();
+#endif
   resolve_end(NULL);
   return 0;
 }

@@ -23,7 +23,7 @@ extern "C" {
   XX(RECONNECT_MAX_EXPONENT, 4, INT, ENGINE, 1, 1, 63, "", "reconnect_max_exponent", "", "AutoReconnectRetryDelayMaxExponent", \
      "largest exponent of the delay table") \
   XX(ON_OPEN_TIMEOUT_MS, 5, INT, ENGINE, 300000, 0, INT64_C(604800000), "ms", "on_open_timeout", "", "OnOpenTimeoutMs", \
-     "dial and OnOpen together; 0: no limit") \
+     "dial and OnOpen together, with retry_first_start over all attempts of the start; 0: no limit") \
   XX(STOP_TIMEOUT_MS, 6, INT, ENGINE, 300000, 0, INT64_C(604800000), "ms", "stop_timeout", "", "StopTimeoutMs", \
      "how long stop waits; 0: no limit") \
   XX(JITTER_PERCENT, 7, INT, ENGINE, 10, 0, 100, "%", "jitter_percent", "", "JitterPercent", \
