@@ -22,6 +22,10 @@ void connection_log(wsc_connection *k, int level, const char *subsystem, const c
   k->owner->log(k->owner_self, level, subsystem, text);
 }
 
+static void set_offers(wsc_connection *k) {
+  atomic_store_explicit(&k->offers, k->queue.head && !k->reads.head, memory_order_release);
+}
+
 /* ---- how it ends --------------------------------------------------------------------------------------------------- */
 
 static wsc_error *closed_error(const wsc_connection *k) {
@@ -32,11 +36,17 @@ static wsc_error *closed_error(const wsc_connection *k) {
   return error_make(&info, "%s: %s with code %d", k->url.shown, who, c->code);
 }
 
-/* Ends every operation of the list with the connection's error, under `status`. */
+/* What an operation that ends with `status` is told: the connection's error, under that status. */
+static wsc_error *told(const wsc_connection *k, int status) {
+  if (!status || wsc_error_status(k->error) == status) return status ? wsc_error_ref(k->error) : NULL;
+  struct error_info info = {.status = status, .cause = wsc_error_ref(k->error)};
+  return error_make(&info, k->error ? "%s" : "%s: the session is over", wsc_status_text(status));
+}
+
 static void end_ops(wsc_connection *k, struct op_list *list, int status) {
   for (wsc_op *op; (op = list->head);) {
     op_list_remove(list, op);
-    op_complete(op, status, status ? wsc_error_ref(k->error) : NULL);
+    op_complete(op, status, told(k, status));
   }
 }
 
@@ -75,6 +85,7 @@ void connection_end(wsc_connection *k, wsc_error *error) {
   end_ops(k, &k->pings, WSC_ERR_CLOSED);
   connection_serve_reads(k);
   end_ops(k, &k->reads, WSC_ERR_CLOSED);
+  set_offers(k);
 }
 
 static void end_dead(wsc_connection *k, int timer, wsc_error *error) {
@@ -188,7 +199,7 @@ static void check_dial_op(wsc_connection *k, int64_t now) {
 static void run_open(wsc_connection *k, uint32_t why, int64_t now) {
   if (why & ACTOR_SLEPT) keepalive_probe(&k->alive, now);
   if (why & POLLER_WRITE || !k->blocked) send_flush(k, now);
-  receive_run(k);
+  receive_run(k, now);
   if (k->state == CONN_ENDED) return;
   if (k->broken) {
     connection_lost(k, "writing", k->broken);
@@ -266,20 +277,16 @@ void connection_abort(wsc_connection *k, int code) {
 }
 
 unsigned connection_take_news(wsc_connection *k) {
-  pthread_mutex_lock(&k->lock);
-  unsigned news = k->news;
-  k->news = 0;
-  pthread_mutex_unlock(&k->lock);
-  return news;
+  return k->news ? atomic_exchange(&k->news, 0) : 0;
 }
 
 void connection_fence(wsc_connection *k) {
   pthread_mutex_lock(&k->lock);
   k->fenced = true;
-  if (!k->error && k->state != CONN_ENDED) k->error = closed_error(k);
   end_ops(k, &k->writes, WSC_ERR_CLOSED);
   connection_serve_reads(k);
   end_ops(k, &k->reads, WSC_ERR_CLOSED);
+  set_offers(k);
   pthread_mutex_unlock(&k->lock);
 }
 
@@ -287,6 +294,7 @@ uint64_t connection_drop(wsc_connection *k) {
   pthread_mutex_lock(&k->lock);
   k->discard = true;
   uint64_t dropped = batch_queue_clear(&k->queue);
+  set_offers(k);
   receive_hold(k, false);
   k->traffic.dropped += dropped;
   pthread_mutex_unlock(&k->lock);
@@ -300,16 +308,14 @@ static void made_room(wsc_connection *k, bool was_full) {
 }
 
 bool connection_has_batch(wsc_connection *k) {
-  pthread_mutex_lock(&k->lock);
-  bool has = k->queue.head && !k->reads.head;
-  pthread_mutex_unlock(&k->lock);
-  return has;
+  return atomic_load_explicit(&k->offers, memory_order_acquire);
 }
 
 struct wsc_batch *connection_take(wsc_connection *k) {
   pthread_mutex_lock(&k->lock);
   bool full = receive_full(k);
   struct wsc_batch *b = k->reads.head ? NULL : batch_queue_pop(&k->queue);
+  set_offers(k);
   made_room(k, full);
   pthread_mutex_unlock(&k->lock);
   return b;
@@ -367,4 +373,5 @@ void connection_serve_reads(wsc_connection *k) {
     op_list_remove(&k->reads, op);
     op_complete(op, r, r ? error_make(&(struct error_info){.status = r}, "read: out of memory for a message") : NULL);
   }
+  set_offers(k);
 }

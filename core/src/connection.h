@@ -63,7 +63,7 @@ struct wsc_connection {
 
   pthread_mutex_t lock;
   enum connection_state state;
-  unsigned news;
+  _Atomic unsigned news;    /* changed under the lock; a look needs none */
   bool fenced;   /* reads and writes fail: the session is over */
   bool discard;  /* received messages are dropped */
   int64_t deadline_ns; /* of the dial, or of the close handshake */
@@ -82,6 +82,7 @@ struct wsc_connection {
   struct receiver receiver;
   bool receiver_made, readable, hangup, held, disarmed;
   struct batch_queue queue;
+  _Atomic bool offers;      /* a batch may be taken: queue is not empty and no read waits for it */
   struct op_list reads;
 
   struct tx_chunk *tx_head, *tx_tail;
@@ -140,8 +141,8 @@ void connection_serve_reads(wsc_connection *k);
 
 void dial_run(wsc_connection *k, int64_t now_ns);                           /* connection_dial.c: until CONN_OPEN, or ended */
 void dial_drop(wsc_connection *k);
-void receive_run(wsc_connection *k);                                        /* connection_receive.c */
-int receive_bytes(wsc_connection *k, const uint8_t *p, size_t n);           /* what came glued to the upgrade's answer */
+void receive_run(wsc_connection *k, int64_t now_ns);                        /* connection_receive.c */
+int receive_bytes(wsc_connection *k, const uint8_t *p, size_t n, int64_t now_ns); /* what came glued to the upgrade's answer */
 void receive_hold(wsc_connection *k, bool hold);
 bool receive_full(const wsc_connection *k);
 void send_flush(wsc_connection *k, int64_t now_ns);                         /* connection_send.c */

@@ -43,12 +43,8 @@ static void own_run(struct actor *a, uint32_t why) {
   wsc_connection *k = (wsc_connection *)(void *)((char *)a - offsetof(wsc_connection, own));
   connection_run(k, why, os_now_ns());
   connection_take_news(k);
-  pthread_mutex_lock(&k->lock);
-  bool again = k->again;
-  int64_t due = k->due_ns;
-  pthread_mutex_unlock(&k->lock);
-  actor_timer(a, due);
-  if (again) actor_kick(a, 0);
+  actor_timer(a, why, k->due_ns); /* no lock: only this run sets them */
+  if (k->again) actor_kick(a, 0);
 }
 
 static int64_t ms(const wsc_connection *k, int option) { return options_int(k->options, option) * NS_PER_MS; }
@@ -216,6 +212,12 @@ int wsc_connection_dial_begin(wsc_connection *k, const wsc_context *c, uint64_t 
   return op_begun(op, out);
 }
 
+int wsc_connection_dial(wsc_connection *k, const wsc_context *c, wsc_error **err) {
+  wsc_op *op;
+  int r = wsc_connection_dial_begin(k, c, 0, &op, err);
+  return r ? r : op_finish(op, err);
+}
+
 int wsc_connection_read_begin(wsc_connection *k, const wsc_context *c, uint64_t token, wsc_op **out, wsc_error **err) {
   int r = usable(k, "read", err);
   if (r) return r;
@@ -263,10 +265,11 @@ int wsc_connection_read(wsc_connection *k, const wsc_context *c, wsc_message *ou
 /* A write that finds no room. The lock is held and let go. data must stay until the operation has ended. */
 static int write_waits(wsc_connection *k, const wsc_context *c, int type, const uint8_t *p, size_t n, bool copy, uint64_t token, wsc_op **out,
                        wsc_error **err) {
+  unsigned long long queued = k->tx_bytes;
   pthread_mutex_unlock(&k->lock);
   if (c && c->deadline_ns && c->deadline_ns <= os_now_ns())
-    return error_set(err, WSC_ERR_QUEUE_FULL, "write: no room for %zu bytes beside the %llu that wait (send_queue_bytes is %llu)", n,
-                     (unsigned long long)k->tx_bytes, (unsigned long long)k->send_bytes);
+    return error_set(err, WSC_ERR_QUEUE_FULL, "write: no room for %zu bytes beside the %llu that wait (send_queue_bytes is %llu)", n, queued,
+                     (unsigned long long)k->send_bytes);
   wsc_op *op;
   int r = begin(k, OP_WRITE, c, token, &op, err);
   if (r) return r;

@@ -128,7 +128,7 @@ static int run_upgrading(wsc_connection *k, int64_t now, wsc_error **err) {
     if (r == WSC_AGAIN) continue;
     if (r) return r;
     open_connection(k, now);
-    if (used < (size_t)n) receive_bytes(k, in + used, (size_t)n - used); /* a fault ends the connection, not the dial */
+    if (used < (size_t)n) receive_bytes(k, in + used, (size_t)n - used, now); /* a fault ends the connection, not the dial */
     return WSC_OK;
   }
 }

@@ -77,15 +77,12 @@ static void fault(wsc_connection *k, int status) {
   connection_fail(k, f->close_code, f->reason, status, f->detail);
 }
 
-/* n bytes lie in the receiver's space. The lock is held, and let go while they are parsed. */
-static void advance(wsc_connection *k, size_t n) {
+/* n bytes lie in the receiver's space. The lock is not held, but taken when they are parsed. */
+static void advance(wsc_connection *k, size_t n, int64_t now) {
   struct batch_queue fresh = {0};
   struct receiver_sink sink = {on_control, k};
-  int64_t received_ns = os_unix_ns();
-  pthread_mutex_unlock(&k->lock);
-  int r = receiver_advance(&k->receiver, n, received_ns, &fresh, &sink);
+  int r = receiver_advance(&k->receiver, n, os_unix_ns(), &fresh, &sink);
   pthread_mutex_lock(&k->lock);
-  int64_t now = os_now_ns();
   keepalive_life(&k->alive, now);
   k->last_byte_ns = now;
   if (fresh.head) keepalive_data(&k->alive, now);
@@ -95,7 +92,7 @@ static void advance(wsc_connection *k, size_t n) {
   else if (k->receiver.closed) peer_closed(k);
 }
 
-int receive_bytes(wsc_connection *k, const uint8_t *p, size_t n) {
+int receive_bytes(wsc_connection *k, const uint8_t *p, size_t n, int64_t now) {
   while (n && k->state == CONN_OPEN) {
     struct iovec iov[2];
     int count = receiver_space(&k->receiver, iov);
@@ -107,18 +104,20 @@ int receive_bytes(wsc_connection *k, const uint8_t *p, size_t n) {
     memcpy(iov[0].iov_base, p, part);
     p += part;
     n -= part;
-    advance(k, part);
+    pthread_mutex_unlock(&k->lock);
+    advance(k, part, now);
   }
   return WSC_OK;
 }
 
 /* ---- the socket ---------------------------------------------------------------------------------------------------- */
 
+/* The lock is held, and let go: before a plain socket is read, after SSL_* was called. */
 static ssize_t read_some(wsc_connection *k, struct iovec *iov, int count) {
-  if (k->transport.tls) return transport_recv(&k->transport, iov, count); /* SSL_* is under the connection's lock */
-  pthread_mutex_unlock(&k->lock);
+  bool locked = k->transport.tls != NULL;
+  if (!locked) pthread_mutex_unlock(&k->lock);
   ssize_t n = transport_recv(&k->transport, iov, count);
-  pthread_mutex_lock(&k->lock);
+  if (locked) pthread_mutex_unlock(&k->lock);
   return n;
 }
 
@@ -145,7 +144,7 @@ static void discard_some(wsc_connection *k) {
   k->again = true;
 }
 
-void receive_run(wsc_connection *k) {
+void receive_run(wsc_connection *k, int64_t now) {
   if (k->state == CONN_FAILING) {
     if (k->readable) discard_some(k);
     return;
@@ -164,13 +163,16 @@ void receive_run(wsc_connection *k) {
   }
   size_t room = iov[0].iov_len + (count > 1 ? iov[1].iov_len : 0);
   ssize_t n = read_some(k, iov, count);
-  if (n == -EAGAIN) k->readable = false;
-  else if (n <= 0) {
-    connection_lost(k, "reading", n);
-    return;
-  } else {
+  if (n > 0) {
     if (drained(k, n, room)) k->readable = false;
-    advance(k, (size_t)n);
+    advance(k, (size_t)n, now);
+  } else {
+    pthread_mutex_lock(&k->lock);
+    if (n != -EAGAIN) {
+      connection_lost(k, "reading", n);
+      return;
+    }
+    k->readable = false;
   }
   if (k->state == CONN_ENDED) return;
   if (k->readable) k->again = true; /* one arena a turn: others are waiting too */

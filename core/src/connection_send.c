@@ -89,6 +89,11 @@ static bool control_next(const wsc_connection *k) {
   return k->control.length > 0 && (k->control_sent > 0 || !k->tx_head || k->tx_head->sent == 0);
 }
 
+/* Corked messages wait, but for one that is half out: nothing could pass it. The close frame pulls the cork, and so does who waits for room. */
+static bool corked(const wsc_connection *k) {
+  return k->corks && k->tx_bytes < CHUNK_BYTES && k->tx_head->sent == 0 && !k->ended.code_sent && !k->writes.head;
+}
+
 void send_flush(wsc_connection *k, int64_t now) {
   while (k->state >= CONN_OPEN && k->state != CONN_ENDED && !k->broken) {
     ssize_t n;
@@ -103,7 +108,7 @@ void send_flush(wsc_connection *k, int64_t now) {
         k->ping_queued = false;
         keepalive_pinged(&k->alive, now ? now : os_now_ns());
       }
-    } else if (k->tx_head) {
+    } else if (k->tx_head && !corked(k)) {
       struct tx_chunk *c = k->tx_head;
       n = write_some(k, c->bytes + c->sent, c->length - c->sent, now);
       if (n < 0) return;
@@ -154,7 +159,7 @@ int send_message(wsc_connection *k, int type, const uint8_t *p, size_t n) {
       if (r) return k->state == CONN_OPEN ? r : WSC_ERR_CLOSED;
       at += part;
       opcode = OPCODE_CONTINUATION;
-      if (!k->corks || k->tx_bytes >= CHUNK_BYTES) send_flush(k, 0);
+      if (!k->corks || k->tx_bytes >= CHUNK_BYTES) send_flush(k, 0); /* corked: no call for each of many small ones */
       if (k->broken) return WSC_ERR_CLOSED;
     } while (at < n);
   }
@@ -187,7 +192,7 @@ void send_admit(wsc_connection *k) {
     if (r == WSC_AGAIN) return;
     op_list_remove(&k->writes, op);
     wsc_error *e = NULL;
-    if (r) e = k->error ? wsc_error_ref(k->error) : error_make(&(struct error_info){.status = r}, "write: %s", wsc_status_text(r));
+    if (r) e = error_make(&(struct error_info){.status = r, .cause = wsc_error_ref(k->error)}, "write: %s", wsc_status_text(r));
     op_complete(op, r, e);
   }
 }

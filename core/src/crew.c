@@ -27,9 +27,12 @@ struct crew {
   wsc_loop *loop;
   pthread_mutex_t lock;
   pthread_cond_t spare_cond, gone_cond;
-  unsigned max, threads, spares;
-  bool leading, retired, outside_waits;
-  int64_t urgent_until_ns;
+  unsigned max, threads;
+  atomic_uint spares;      /* changed under the lock */
+  atomic_bool leading;     /* a thread is in wsc_loop_next, or on its way there */
+  atomic_bool retired;     /* set under the lock */
+  bool outside_waits;
+  _Atomic int64_t urgent_until_ns;
   struct share *shares;
 };
 
@@ -59,11 +62,11 @@ static void take_all(const wsc_event *ev) {
   callback_pop();
 }
 
-static void read_alone(const wsc_event *ev) {
-  wsc_event answer = *ev, mine = *ev;
-  bool in = wsc_event_enter(&mine);
-  if (in) take_all(&mine);
-  wsc_event_done(&answer, NULL);
+static void read_alone(wsc_event *ev) {
+  wsc_event mine = *ev;
+  bool in = !engine_reads_alone(ev->engine) && wsc_event_enter(&mine);
+  if (in || engine_reads_alone(ev->engine)) take_all(ev);
+  wsc_event_done(ev, NULL);
   if (in) wsc_event_leave(&mine);
 }
 
@@ -120,7 +123,7 @@ static void read_share(struct crew *c, struct share *s) {
   share_unref(s);
 }
 
-static void run_batch(struct crew *c, const wsc_event *ev) {
+static void run_batch(struct crew *c, wsc_event *ev) {
   struct share *s = ev->engine->reader_count > 1 && ev->count > 1 ? mem_zalloc(sizeof *s) : NULL;
   wsc_event mine = *ev;
   if (!s || !wsc_event_enter(&mine)) { /* without memory one reader is better than none */
@@ -202,19 +205,20 @@ static void crew_free(struct crew *c) {
   loop_destroy(l);
 }
 
-/* The lock is held and let go meanwhile. */
+/* Takes events and runs them for as long as nobody else leads. No lock: this is the message path. */
 static void lead(struct crew *c) {
-  wsc_event ev = {.struct_size = sizeof ev};
-  c->leading = true;
-  pthread_mutex_unlock(&c->lock);
-  int r = wsc_loop_next(c->loop, -1, &ev);
-  pthread_mutex_lock(&c->lock);
-  c->leading = false;
-  if (r != WSC_OK) return;
-  if (c->spares && c->urgent_until_ns && os_now_ns() < c->urgent_until_ns) pthread_cond_signal(&c->spare_cond);
-  pthread_mutex_unlock(&c->lock);
-  run_event(c, &ev);
-  pthread_mutex_lock(&c->lock);
+  while (!c->retired && !atomic_exchange(&c->leading, true)) {
+    wsc_event ev = {.struct_size = sizeof ev};
+    int r = wsc_loop_next(c->loop, -1, &ev);
+    atomic_store(&c->leading, false);
+    if (r != WSC_OK) return;
+    if (c->spares && c->urgent_until_ns && os_now_ns() < c->urgent_until_ns) {
+      pthread_mutex_lock(&c->lock);
+      pthread_cond_signal(&c->spare_cond);
+      pthread_mutex_unlock(&c->lock);
+    }
+    run_event(c, &ev);
+  }
 }
 
 /* Waits for something to do. false: nothing came for long, and there are others. */
@@ -240,7 +244,9 @@ static void *crew_main(void *arg) {
     } else if (c->retired) {
       break;
     } else if (!c->leading) {
+      pthread_mutex_unlock(&c->lock);
       lead(c);
+      pthread_mutex_lock(&c->lock);
     } else if (!wait_spare(c)) {
       break;
     }

@@ -117,6 +117,10 @@ static bool fill_batch(wsc_engine *e, wsc_event *ev) {
   }
   e->out = WSC_EVENT_BATCH;
   e->out_batch = b;
+  if (engine_reads_alone(e)) { /* the crew's only reader is in from here to its done: no enter and leave */
+    e->session->active++;
+    e->active++;
+  }
   return true;
 }
 
@@ -164,6 +168,8 @@ bool engine_seize(wsc_engine *e) {
   e->out_batch = NULL;
   return true;
 }
+
+bool engine_reads_alone(const wsc_engine *e) { return e->has_callbacks && e->reader_count == 1; }
 
 bool wsc_event_enter(wsc_event *ev) {
   if (!ev || ev->type != WSC_EVENT_BATCH) return false;
@@ -246,7 +252,11 @@ static int session_done(wsc_event *ev, const wsc_reply *r) {
   pthread_mutex_lock(&e->lock);
   if (batch) batch_done(e, ev->core, r);
   else answer(e, (int)ev->type, r);
-  bool kick = !batch || e->draining || e->pauses.head;
+  if (batch && engine_reads_alone(e)) {
+    ev->session->active--;
+    e->active--;
+  }
+  bool kick = !batch || e->draining || e->drain_all || e->pauses.head;
   if (!kick) engine_pump(e);
   pthread_mutex_unlock(&e->lock);
   if (kick) actor_kick(&e->actor, 0);

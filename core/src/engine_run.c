@@ -165,14 +165,11 @@ static void step(wsc_engine *e, struct lifecycle_input *in, int64_t now) {
 void engine_run(struct actor *a, uint32_t why) {
   wsc_engine *e = (wsc_engine *)(void *)a;
   int64_t now = os_now_ns();
-  pthread_mutex_lock(&e->lock);
-  wsc_session *s = wsc_session_ref(e->session);
-  pthread_mutex_unlock(&e->lock);
+  wsc_session *s = wsc_session_ref(e->session); /* no lock: only this run ever changes which one it is */
   wsc_connection *k = s ? s->connection : NULL;
   if (k) connection_run(k, why, now);
 
   pthread_mutex_lock(&e->lock);
-  now = os_now_ns();
   if (e->wishes & WISH_CUT) {
     e->wishes = 0;
     link_abort(e, WSC_CLOSE_GOING_AWAY);
@@ -190,15 +187,9 @@ void engine_run(struct actor *a, uint32_t why) {
   engine_pump(e);
   due = earlier(due, e->life_due_ns);
   if (e->host.used) due = earlier(due, e->host.due_ns);
-  bool again = false;
-  if (k && e->session == s) { /* a newer one is kicked by its dial */
-    pthread_mutex_lock(&k->lock);
-    due = earlier(due, k->due_ns);
-    again = k->again;
-    pthread_mutex_unlock(&k->lock);
-  }
   pthread_mutex_unlock(&e->lock);
-  actor_timer(a, due);
-  if (again) actor_kick(a, 0);
+  bool current = k && e->session == s; /* a newer one is kicked by its dial. No lock: only runs of this actor set these */
+  actor_timer(a, why, current ? earlier(due, k->due_ns) : due);
+  if (current && k->again) actor_kick(a, 0);
   wsc_session_unref(s);
 }

@@ -64,6 +64,14 @@ static void enqueue(wsc_loop *l, struct actor *a, uint32_t why) {
   l->run_tail = a;
 }
 
+/* Lets a reference go that is not the last. */
+static bool unref_one_of_many(struct actor *a) {
+  unsigned refs = atomic_load_explicit(&a->refs, memory_order_relaxed);
+  while (refs > 1)
+    if (atomic_compare_exchange_weak_explicit(&a->refs, &refs, refs - 1, memory_order_acq_rel, memory_order_relaxed)) return true;
+  return false;
+}
+
 /* Runs the first actor of the queue. Called with the lock held, which is let go meanwhile. */
 static void run_one(wsc_loop *l) {
   struct actor *a = l->run_head;
@@ -80,7 +88,8 @@ static void run_one(wsc_loop *l) {
   bool again = a->state == ACTOR_AGAIN;
   a->state = ACTOR_IDLE;
   if (again) enqueue(l, a, 0);
-  pthread_mutex_unlock(&l->lock);
+  if (unref_one_of_many(a)) return;
+  pthread_mutex_unlock(&l->lock); /* the last one: it is destroyed */
   actor_unref(a);
   pthread_mutex_lock(&l->lock);
 }
@@ -177,8 +186,10 @@ static void set_alarm(wsc_loop *l) {
   poller_alarm(&l->poller, in > 0 ? in : 0);
 }
 
-void actor_timer(struct actor *a, int64_t due_ns) {
-  if (due_ns == a->timer.due_ns && a->timer.slot) return; /* only its owner sets it */
+void actor_timer(struct actor *a, uint32_t why, int64_t due_ns) {
+  if (why & ACTOR_TIMER) a->due_ns = 0;
+  if (!due_ns || (a->due_ns && a->due_ns <= due_ns)) return;
+  a->due_ns = due_ns;
   wsc_loop *l = a->loop;
   pthread_mutex_lock(&l->lock);
   if (a->joined) {

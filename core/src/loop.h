@@ -27,6 +27,7 @@ struct actor {
   void (*run)(struct actor *a, uint32_t why); /* no lock is held; never twice at once */
   void (*destroy)(struct actor *a);           /* the last reference went; frees with loop_bury */
   atomic_uint refs;
+  int64_t due_ns; /* what its timer is set for, as its own runs know; 0: not set */
   /* under the loop's lock */
   enum actor_state state;
   uint32_t why;
@@ -88,7 +89,9 @@ struct actor *actor_ref(struct actor *a);
 void actor_unref(struct actor *a);
 void actor_bury(struct actor *a, void (*release)(struct actor *)); /* release(a) once no poll can still name it; drops the loop's reference */
 void actor_kick(struct actor *a, uint32_t why);    /* run it soon */
-void actor_timer(struct actor *a, int64_t due_ns); /* replaces its one timer; 0: none */
+/* At the end of a run (why: its reasons): run it again at due_ns at the latest; 0: no need. A run that turns out to be too early costs less than
+ * moving the timer with every message. */
+void actor_timer(struct actor *a, uint32_t why, int64_t due_ns);
 
 void loop_post(wsc_loop *l, struct event_node *n);
 bool loop_unpost(wsc_loop *l, struct event_node *n); /* true: it had not been taken */

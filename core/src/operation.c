@@ -226,9 +226,7 @@ int op_due(const wsc_op *op, int64_t now_ns) {
   return op->deadline_ns && op->deadline_ns <= now_ns ? WSC_ERR_TIMEOUT : WSC_OK;
 }
 
-int64_t earlier(int64_t a_ns, int64_t b_ns) { return !a_ns || (b_ns && b_ns < a_ns) ? b_ns : a_ns; }
-
-int64_t op_list_expire(struct op_list *list, int64_t now_ns, const char *what) {
+int64_t op_list_expire_some(struct op_list *list, int64_t now_ns, const char *what) {
   int64_t next = 0;
   for (wsc_op *op = list->head, *after; op; op = after) {
     after = op->next;

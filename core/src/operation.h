@@ -48,10 +48,14 @@ int op_new(enum op_kind kind, struct actor *owner, wsc_engine *engine, void *use
 /* Ends it: takes over the error and the list's reference. Posts OP_DONE when there is a token. */
 void op_complete(wsc_op *op, int status, wsc_error *error);
 /* Completes every member whose cancellation or deadline has come, saying `what` in the error; returns the next deadline (0: none). */
-int64_t op_list_expire(struct op_list *list, int64_t now_ns, const char *what);
+int64_t op_list_expire_some(struct op_list *list, int64_t now_ns, const char *what);
+static inline int64_t op_list_expire(struct op_list *list, int64_t now_ns, const char *what) {
+  return list->head ? op_list_expire_some(list, now_ns, what) : 0;
+}
 /* Whether its cancellation or deadline has come: WSC_OK, WSC_ERR_CANCELED or WSC_ERR_TIMEOUT. */
 int op_due(const wsc_op *op, int64_t now_ns);
-int64_t earlier(int64_t a_ns, int64_t b_ns); /* of two instants of which 0 means never */
+/* Of two instants of which 0 means never. */
+static inline int64_t earlier(int64_t a_ns, int64_t b_ns) { return !a_ns || (b_ns && b_ns < a_ns) ? b_ns : a_ns; }
 /* A begin that found it must not begin: no completion, both references go. */
 void op_refuse(wsc_op *op);
 /* Begin's common end: hands *op out or drops it. */

@@ -328,7 +328,7 @@ static int load_certificate(SSL_CTX *ctx, const char *path, wsc_error **err) {
   BIO_free(in);
   ERR_clear_error();
   if (SSL_CTX_use_certificate_chain_file(ctx, path) == 1) return WSC_OK;
-  unsigned long e = ERR_peek_last_error();
+  unsigned long e = ERR_peek_error();
   if (ERR_GET_LIB(e) == ERR_LIB_PEM && ERR_GET_REASON(e) == PEM_R_NO_START_LINE) {
     ERR_clear_error();
     return error_set(err, WSC_ERR_TLS, "CERT_FILE %s: there is no certificate in it (PEM, \"-----BEGIN CERTIFICATE-----\")", path);
