@@ -290,9 +290,15 @@ void connection_fence(wsc_connection *k) {
   pthread_mutex_unlock(&k->lock);
 }
 
+void connection_end_reads(wsc_connection *k) {
+  pthread_mutex_lock(&k->lock);
+  end_ops(k, &k->reads, WSC_ERR_CLOSED);
+  set_offers(k);
+  pthread_mutex_unlock(&k->lock);
+}
+
 uint64_t connection_drop(wsc_connection *k) {
   pthread_mutex_lock(&k->lock);
-  k->discard = true;
   uint64_t dropped = batch_queue_clear(&k->queue);
   set_offers(k);
   receive_hold(k, false);
@@ -323,13 +329,8 @@ struct wsc_batch *connection_take(wsc_connection *k) {
 
 void connection_give_back(wsc_connection *k, struct wsc_batch *b) {
   pthread_mutex_lock(&k->lock);
-  if (k->discard) {
-    k->traffic.dropped += b->count - b->taken;
-    batch_unref(b);
-  } else {
-    batch_queue_push_front(&k->queue, b);
-    connection_serve_reads(k);
-  }
+  batch_queue_push_front(&k->queue, b);
+  connection_serve_reads(k);
   pthread_mutex_unlock(&k->lock);
 }
 

@@ -65,7 +65,6 @@ struct wsc_connection {
   enum connection_state state;
   _Atomic unsigned news;    /* changed under the lock; a look needs none */
   bool fenced;   /* reads and writes fail: the session is over */
-  bool discard;  /* received messages are dropped */
   int64_t deadline_ns; /* of the dial, or of the close handshake */
   int64_t due_ns;      /* when connection_run wants to be called again; 0: only when something happens */
   bool again;          /* ... or at once */
@@ -122,7 +121,8 @@ void connection_shut(wsc_connection *k, int code, const char *reason);      /* c
 void connection_abort(wsc_connection *k, int code);                         /* a close frame if that can be done without waiting (0: none), and the socket is closed */
 unsigned connection_take_news(wsc_connection *k);
 void connection_fence(wsc_connection *k);
-uint64_t connection_drop(wsc_connection *k);                                /* drops what is queued and what will come; how many messages that were */
+uint64_t connection_drop(wsc_connection *k);                                /* drops what is queued; how many messages that were */
+void connection_end_reads(wsc_connection *k);                               /* reads that wait fail with ERR_CLOSED */
 struct wsc_batch *connection_take(wsc_connection *k);                       /* the front of the receive queue; NULL: empty, or a read waits for it */
 void connection_give_back(wsc_connection *k, struct wsc_batch *b);          /* untaken records, to the front */
 bool connection_queue_empty(wsc_connection *k);

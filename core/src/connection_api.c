@@ -221,17 +221,14 @@ int wsc_connection_dial(wsc_connection *k, const wsc_context *c, wsc_error **err
 int wsc_connection_read_begin(wsc_connection *k, const wsc_context *c, uint64_t token, wsc_op **out, wsc_error **err) {
   int r = usable(k, "read", err);
   if (r) return r;
-  wsc_message got = {0};
-  r = k->owner ? k->owner->read(k->owner_self, k, &got) : WSC_AGAIN;
-  if (r < 0) return error_set(err, r, r == WSC_ERR_STATE ? "read: the engine reads this connection; pause it, or read inside a callback" : "read: out of memory");
   wsc_op *op;
-  int made = begin(k, OP_READ, c, token, &op, err);
-  if (made) {
-    wsc_message_free(&got); /* only for want of memory, or when cancelled before: the context's fault */
-    return made;
+  if ((r = begin(k, OP_READ, c, token, &op, err))) return r; /* before a message is taken, which nothing could give back */
+  r = k->owner ? k->owner->read(k->owner_self, k, &op->message) : WSC_AGAIN;
+  if (r < 0) {
+    op_refuse(op);
+    return error_set(err, r, r == WSC_ERR_STATE ? "read: the engine reads this connection; pause it, or read inside a callback" : "read: out of memory");
   }
   if (r == WSC_OK) {
-    op->message = got;
     op_complete(op, WSC_OK, NULL);
     return op_begun(op, out);
   }

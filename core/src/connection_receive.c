@@ -62,7 +62,7 @@ static void enqueue(wsc_connection *k, struct batch_queue *fresh) {
     uint64_t messages = b->count - b->taken;
     k->traffic.messages_received += messages;
     k->traffic.bytes_received += b->payload;
-    if (k->discard || k->state != CONN_OPEN) {
+    if (k->state != CONN_OPEN) {
       k->traffic.dropped += messages;
       batch_unref(b);
       continue;

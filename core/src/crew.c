@@ -46,28 +46,29 @@ static void share_unref(struct share *s) {
   if (atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) == 1) mem_free(s);
 }
 
-/* Delivers until there is nothing more to take. This loop is the message path: one atomic and one call a message. */
-static void take_all(const wsc_event *ev) {
+static void withdraw(struct crew *c, struct share *s);
+
+/* Whoever takes the last record says so before its callback runs: no callback holds back what comes next. */
+static void taken(struct crew *c, struct share *s, const wsc_event *ev) {
+  if (s && atomic_exchange(&s->finished, true)) return;
+  if (s) withdraw(c, s);
+  engine_batch_taken(ev->engine, ev->core);
+}
+
+/* Delivers until there is nothing more to take. This loop is the message path: one atomic and one call a message. s: NULL when nobody shares. */
+static void take_all(struct crew *c, struct share *s, const wsc_event *ev) {
   wsc_engine *e = ev->engine;
   struct wsc_batch *b = ev->core;
   void (*on_message)(wsc_session *, int, const uint8_t *, size_t, void *) = e->callbacks.on_message;
   struct callback_frame f = {.engine = e, .event = ev};
   callback_push(&f);
-  for (;;) {
-    uint32_t at = atomic_fetch_add_explicit(&b->cursor, 1, memory_order_relaxed);
-    if (at >= b->count) break;
+  uint32_t last = b->count - 1;
+  for (uint32_t at; (at = atomic_fetch_add_explicit(&b->cursor, 1, memory_order_relaxed)) <= last;) {
     const wsc_record *r = &b->records[at];
+    if (at == last && ev->count > 1) taken(c, s, ev);
     if (on_message) on_message(ev->session, r->type, ev->arena + r->offset, r->length, e->user);
   }
   callback_pop();
-}
-
-static void read_alone(wsc_event *ev) {
-  wsc_event mine = *ev;
-  bool in = !engine_reads_alone(ev->engine) && wsc_event_enter(&mine);
-  if (in || engine_reads_alone(ev->engine)) take_all(ev);
-  wsc_event_done(ev, NULL);
-  if (in) wsc_event_leave(&mine);
 }
 
 /* Lets one more thread take from the batch, if there is one to be had. It is entered here, on that thread's behalf, so that the batch is
@@ -109,26 +110,21 @@ static void withdraw(struct crew *c, struct share *s) {
   share_unref(s);
 }
 
-/* One reader of a shared batch; it has been entered. Whoever finds it empty first answers the event. */
+/* One reader of a shared batch; it has been entered. */
 static void read_share(struct crew *c, struct share *s) {
   wsc_event mine = s->event;
   offer(c, s);
-  take_all(&mine);
-  if (!atomic_exchange(&s->finished, true)) {
-    withdraw(c, s);
-    wsc_event answer = s->event;
-    wsc_event_done(&answer, NULL);
-  }
+  take_all(c, s, &mine);
+  withdraw(c, s);
   wsc_event_leave(&mine);
   share_unref(s);
 }
 
 static void run_batch(struct crew *c, wsc_event *ev) {
   struct share *s = ev->engine->reader_count > 1 && ev->count > 1 ? mem_zalloc(sizeof *s) : NULL;
-  wsc_event mine = *ev;
-  if (!s || !wsc_event_enter(&mine)) { /* without memory one reader is better than none */
-    mem_free(s);
-    read_alone(ev);
+  if (!s) { /* the usual case; without memory one reader is better than none */
+    take_all(c, NULL, ev);
+    wsc_event_leave(ev);
     return;
   }
   atomic_init(&s->refs, 1);

@@ -276,6 +276,7 @@ static void wish(wsc_engine *e, unsigned what, uint64_t attempt) {
   if (on) {
     e->wishes |= what;
     if (what == WISH_RESTART) e->restart_attempt = attempt;
+    if (e->session && (what == WISH_EXIT || e->session->attempt == attempt)) engine_seize(e); /* no further message is taken */
   }
   pthread_mutex_unlock(&e->lock);
   if (on) engine_kick(e);

@@ -101,7 +101,7 @@ struct wsc_engine {
   unsigned wishes;
   uint64_t restart_attempt;
   bool freed;          /* by the user: dies with the run */
-  bool joined;
+  atomic_bool joined;  /* has a loop */
 
   wsc_session *session;    /* from its dial until the next one's */
   uint64_t sessions;       /* opened so far: the last epoch */
@@ -159,7 +159,7 @@ void engine_end_run(wsc_engine *e, int reason);
 
 /* engine_events.c: lock held, but for the node's own functions */
 bool engine_fill(struct event_node *n, wsc_event *ev);
-bool engine_reads_alone(const wsc_engine *e);    /* one reader, in the crew: its batch is entered when it is given, left when it is done */
+void engine_batch_taken(wsc_engine *e, struct wsc_batch *b); /* no lock is held: the crew has taken the last record of several */
 void engine_pump(wsc_engine *e);                 /* posts the next session event if there may be one */
 bool engine_seize(wsc_engine *e);                /* the records not yet taken of the batch that is out go back; false: it must be waited for */
 void engine_set_control(wsc_engine *e);

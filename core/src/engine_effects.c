@@ -62,6 +62,13 @@ static void ask(wsc_engine *e, uint32_t retry) {
   pend(e, &(struct engine_pending){.type = WSC_EVENT_BEFORE_ATTEMPT, .retry = retry});
 }
 
+static void complete_all(struct op_list *list, int status, const wsc_error *error) {
+  for (wsc_op *op; (op = list->head);) {
+    op_list_remove(list, op);
+    op_complete(op, status, error ? wsc_error_ref((wsc_error *)(uintptr_t)error) : NULL);
+  }
+}
+
 /* ---- the start ----------------------------------------------------------------------------------------------------- */
 
 static void start_done(wsc_engine *e, int status) {
@@ -83,6 +90,7 @@ static void start_done(wsc_engine *e, int status) {
     status = info.status;
   }
   op_complete(op, status, error);
+  if (status == WSC_OK) complete_all(&e->settles, WSC_OK, NULL);
 }
 
 /* ---- sessions ------------------------------------------------------------------------------------------------------ */
@@ -111,8 +119,9 @@ static void session_over(wsc_engine *e, bool drop, bool fence) {
   if (drop) {
     e->drop = true;
     e->session->over = true;
-    link_drop(e);
     engine_seize(e);
+    link_drop(e);
+    if (e->life.stop && e->session->connection) connection_end_reads(e->session->connection);
   }
   link_stop_reading(e);
   engine_set_control(e);
@@ -145,13 +154,6 @@ static void restart_error(wsc_engine *e, const struct lifecycle_effect *f) {
 }
 
 /* ---- the end of a run ---------------------------------------------------------------------------------------------- */
-
-static void complete_all(struct op_list *list, int status, const wsc_error *error) {
-  for (wsc_op *op; (op = list->head);) {
-    op_list_remove(list, op);
-    op_complete(op, status, error ? wsc_error_ref((wsc_error *)(uintptr_t)error) : NULL);
-  }
-}
 
 void engine_end_run(wsc_engine *e, int reason) {
   e->life.phase = PHASE_IDLE;

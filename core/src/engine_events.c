@@ -33,6 +33,7 @@ static bool may_raise_pending(const wsc_engine *e) {
 
 static bool may_raise_batch(wsc_engine *e) {
   const wsc_session *s = e->session;
+  if (e->wishes & (WISH_STOP | WISH_EXIT | WISH_RESTART)) return false; /* they come before any further message */
   return e->reading && !e->out && !e->paused && !e->pauses.head && !e->drop && s && !s->over && s->connection &&
          s->active < e->reader_count && connection_has_batch(s->connection);
 }
@@ -99,6 +100,8 @@ static void fill_pending(wsc_engine *e, wsc_event *ev) {
   e->pending.type = 0;
 }
 
+/* A crew's batch comes entered: the references of its event are those of the leading reader's bracket, which wsc_event_leave ends. With one message it
+ * is taken as it is given, and nothing is out. */
 static bool fill_batch(wsc_engine *e, wsc_event *ev) {
   struct wsc_batch *b = connection_take(e->session->connection);
   if (!b) return false;
@@ -115,12 +118,13 @@ static bool fill_batch(wsc_engine *e, wsc_event *ev) {
     ev->records = b->packed;
     ev->flags |= WSC_EVENT_IN_HOST;
   }
-  e->out = WSC_EVENT_BATCH;
-  e->out_batch = b;
-  if (engine_reads_alone(e)) { /* the crew's only reader is in from here to its done: no enter and leave */
+  if (e->has_callbacks) {
     e->session->active++;
     e->active++;
+    if (ev->count == 1) return true;
   }
+  e->out = WSC_EVENT_BATCH;
+  e->out_batch = b;
   return true;
 }
 
@@ -168,8 +172,6 @@ bool engine_seize(wsc_engine *e) {
   e->out_batch = NULL;
   return true;
 }
-
-bool engine_reads_alone(const wsc_engine *e) { return e->has_callbacks && e->reader_count == 1; }
 
 bool wsc_event_enter(wsc_event *ev) {
   if (!ev || ev->type != WSC_EVENT_BATCH) return false;
@@ -223,12 +225,22 @@ static void batch_done(wsc_engine *e, struct wsc_batch *b, const wsc_reply *r) {
   }
 }
 
+void engine_batch_taken(wsc_engine *e, struct wsc_batch *b) {
+  pthread_mutex_lock(&e->lock);
+  batch_done(e, b, NULL);
+  bool kick = e->draining || e->pauses.head;
+  if (!kick) engine_pump(e);
+  pthread_mutex_unlock(&e->lock);
+  if (kick) engine_kick(e);
+}
+
 static void answer(wsc_engine *e, int type, const wsc_reply *r) {
   struct engine_answer *a = &e->answer;
   *a = (struct engine_answer){.type = type, .ok = !r || r->status == WSC_OK};
   e->out = 0;
   if (type == WSC_EVENT_OPENED && !a->ok) {
     struct error_info info = {.status = WSC_ERR_HOST, .cause = wsc_error_ref(r->error)};
+    e->failed_attempts++;
     engine_set_failure(e, error_make(&info, "on_open refused the session (%d)", r->status));
   }
   if (type == WSC_EVENT_BEFORE_ATTEMPT && !a->ok) {
@@ -252,10 +264,6 @@ static int session_done(wsc_event *ev, const wsc_reply *r) {
   pthread_mutex_lock(&e->lock);
   if (batch) batch_done(e, ev->core, r);
   else answer(e, (int)ev->type, r);
-  if (batch && engine_reads_alone(e)) {
-    ev->session->active--;
-    e->active--;
-  }
   bool kick = !batch || e->draining || e->drain_all || e->pauses.head;
   if (!kick) engine_pump(e);
   pthread_mutex_unlock(&e->lock);
@@ -307,6 +315,7 @@ int engine_read(void *self, wsc_connection *k, wsc_message *out) {
                              .received_ns = b->received_ns, .owner = copy};
         r = WSC_OK;
       } else r = WSC_ERR_NOMEM;
+      if (at + 1 == b->count) batch_done(e, b, NULL); /* the last one was taken here, not by a reader */
     }
   }
   pthread_mutex_unlock(&e->lock);

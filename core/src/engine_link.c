@@ -108,6 +108,7 @@ void link_forget(wsc_engine *e) {
   if (!k) return;
   pthread_mutex_lock(&k->lock);
   struct traffic *sum = &e->traffic, *one = &k->traffic;
+  one->dropped += batch_queue_clear(&k->queue);
   sum->messages_received += one->messages_received;
   sum->bytes_received += one->bytes_received;
   sum->messages_sent += one->messages_sent;

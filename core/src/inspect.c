@@ -105,12 +105,14 @@ static int whole_length(struct receiver *r, const struct frame_head *head) {
   if (is_control(head->opcode)) return WSC_OK;
   if (head->length <= r->max_message - r->length) return WSC_OK;
   unsigned long long limit = r->max_message, before = r->length, now = head->length;
+  char reason[sizeof r->fault.reason]; /* with both numbers: the peer's log is often where they are looked for */
+  snprintf(reason, sizeof reason, "message of %llu bytes or more, the limit is %llu", before + now, limit);
   if (r->opcode == 0 && head->fin) {
-    return receiver_fail(r, WSC_ERR_TOO_BIG, WSC_CLOSE_TOO_BIG, "message too big",
-                         "message of %llu bytes, max_message_bytes is %llu", now, limit);
+    return receiver_fail(r, WSC_ERR_TOO_BIG, WSC_CLOSE_TOO_BIG, reason, "message of %llu bytes, max_message_bytes is %llu",
+                         now, limit);
   }
   return receiver_fail(
-      r, WSC_ERR_TOO_BIG, WSC_CLOSE_TOO_BIG, "message too big",
+      r, WSC_ERR_TOO_BIG, WSC_CLOSE_TOO_BIG, reason,
       "fragmented message of at least %llu bytes (%llu have come, the next frame has %llu), max_message_bytes is %llu",
       before + now, before, now, limit);
 }

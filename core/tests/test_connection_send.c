@@ -259,11 +259,12 @@ static void write_many_waits_for_room(bool host) {
 
 static void what_was_lost_with_the_link_is_told(bool host) {
   struct bed b;
+  static const uint8_t piece[PIECE];
   wsc_op *waiting;
   small_queue(&b, host);
   uint32_t n = fill(&b);
   CHECK(n > 0);
-  CHECK_EQ(wsc_connection_write_begin(b.k, NULL, WSC_TEXT, (const uint8_t *)"waits", 5, 0, &waiting, NULL), WSC_OK);
+  CHECK_EQ(wsc_connection_write_begin(b.k, NULL, WSC_BINARY, piece, PIECE, 0, &waiting, NULL), WSC_OK);
   pthread_mutex_lock(&b.k->lock);
   uint64_t unsent = b.k->tx_bytes;
   pthread_mutex_unlock(&b.k->lock);

@@ -209,6 +209,21 @@ static void a_failure_begins_the_next_at_once(void) {
   dial_free(d);
 }
 
+static void a_failure_beside_a_silent_one_begins_the_next_at_once(void) {
+  struct addresses to = {0};
+  add(&to, "192.0.2.11", 80);
+  add(&to, "192.0.2.21", 80);
+  add(&to, "192.0.2.12", 80);
+  struct dial *d = begin(&to);
+  int fd;
+  int64_t next = 0;
+  CHECK_EQ(dial_step(d, 0, &next, &fd, NULL), WSC_AGAIN);
+  CHECK_EQ(dial_step(d, DELAY, &next, &fd, NULL), WSC_AGAIN);
+  CHECK_STR(dialled, "192.0.2.11:80 192.0.2.21:80 192.0.2.12:80");
+  CHECK_EQ(watched_count, 2);
+  dial_free(d);
+}
+
 static void all_failures_are_named(void) {
   struct addresses to = {0};
   wsc_error *e = NULL;
@@ -380,6 +395,7 @@ int main(void) {
   a_refusal_names_address_and_cause();
   families_take_turns_each_after_the_delay();
   a_failure_begins_the_next_at_once();
+  a_failure_beside_a_silent_one_begins_the_next_at_once();
   all_failures_are_named();
   silence_costs_one_delay();
   the_first_to_connect_wins_even_if_it_began_first();

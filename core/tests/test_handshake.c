@@ -408,6 +408,14 @@ static void bodies_are_kept(void) {
   body_is("HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n8\r\ncut", "cut");
 }
 
+static void what_is_no_chunk_ends_the_body_at_once(void) {
+  static const char answer[] = "HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n";
+  struct ended e = feed(answer, sizeof answer - 1, 0, 1);
+  CHECK_EQ(e.status, WSC_ERR_HANDSHAKE);
+  CHECK_EQ(e.used, sizeof answer - 1 - 3);
+  forget(&e);
+}
+
 static void a_body_has_a_limit(void) {
   static const char *const starts[] = {"HTTP/1.1 403 No\r\n\r\n", "HTTP/1.1 403 No\r\nContent-Length: 99999999999999999999999\r\n\r\n",
                                        "HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n1000000\r\n"};
@@ -568,6 +576,7 @@ int main(void) {
   small_pieces_are_not_looked_at_again();
   statuses_and_what_they_mean();
   bodies_are_kept();
+  what_is_no_chunk_ends_the_body_at_once();
   a_body_has_a_limit();
   the_error_says_why();
   retry_after_is_read();

@@ -289,6 +289,25 @@ static void giving_up_a_running_one_lets_the_queue_go_on(void) {
   wait_hanging(0);
 }
 
+/* Replacements are for as long as something hangs: then two are enough again, and the others leave without waiting for their hour. */
+static void replacements_leave_when_the_abandoned_come_back(void) {
+  int woken = 0, never = 0;
+  struct resolve *r[4];
+  for (int i = 0; i < 4; i++) {
+    static const char *const names[] = {"hang.a", "hang.b", "hang.c", "hang.d"};
+    r[i] = begin(names[i], i < 2 ? &never : &woken);
+    wait_hanging(i + 1);
+    if (i < 2) resolve_end(r[i]);
+  }
+  CHECK_EQ(resolve_thread_count(), 4);
+  let_go(4);
+  wait_woken(&woken, 2);
+  wait_threads(2);
+  resolve_end(r[2]);
+  resolve_end(r[3]);
+  two_run_at_once_and_the_third_waits();
+}
+
 static void errors_say_what_is_wrong(void) {
   static const struct {
     const char *host, *part;
@@ -361,10 +380,12 @@ __attribute__((unused)) static void a_child_process_starts_afresh(void) {
     resolve_end(r);
     resolve_end(a);
     resolve_end(queued);
-    r = begin("c", &here); /* the queue still works after that */
-    wait_woken(&here, 2);
-    check_answer(r);
-    resolve_end(r);
+    for (int i = 2; i < 6; i++) { /* the queue still works after that */
+      r = begin("c", &here);
+      wait_woken(&here, i);
+      check_answer(r);
+      resolve_end(r);
+    }
     _exit(0);
   }
   int status = -1;
@@ -391,6 +412,8 @@ int main(void) {
   giving_up_a_running_one_lets_the_queue_go_on();
   an_abandoned_one_is_replaced_up_to_eight();
   a_hanging_name_asked_again_stays_replaced();
+  all_home();
+  replacements_leave_when_the_abandoned_come_back();
   errors_say_what_is_wrong();
   lack_of_memory_is_survived();
   idle_threads_go_home_when_told();

@@ -145,6 +145,7 @@ static void the_systems_trust_is_found(void) {
   setenv("SSL_CERT_FILE", world_path("root.pem"), 1);
   accepts(&good, NULL, context_of(wsc_options_new()), "wss://example.test/", "example.test");
   setenv("SSL_CERT_FILE", world_path("nosuch.pem"), 1);
+  context_fails(wsc_options_new(), "searched SSL_CERT_FILE=/", "nosuch.pem (No such file or directory), ");
   setenv("SSL_CERT_DIR", world_path("hashed"), 1);
   accepts(&good, NULL, context_of(wsc_options_new()), "wss://example.test/", "example.test");
   unsetenv("SSL_CERT_FILE");

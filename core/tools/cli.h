@@ -1,0 +1,20 @@
+/* The command line of wsc. */
+#ifndef WSC_TOOL_CLI_H
+#define WSC_TOOL_CLI_H
+
+#include <wscengine.h>
+
+struct settings {
+  const char *url;
+  wsc_options *options;
+  bool binary, exit_on_eof, json, stats;
+  uint64_t count;     /* 0: no end */
+  int64_t timeout_ms; /* 0: no end */
+};
+
+/* -1: go on. Otherwise the exit code: help or version was printed (0), or a complaint (2). settings_free in either
+ * case. */
+int cli_parse(int argc, char **argv, struct settings *s);
+void settings_free(struct settings *s);
+
+#endif
