@@ -80,6 +80,8 @@ static ssize_t write_some(wsc_connection *k, const uint8_t *p, size_t n, int64_t
   }
   else if (k->blocked) { /* a full socket buffer moves on only when the peer acknowledges: a sign of life */
     k->blocked = false;
+    if (k->state == CONN_CLOSING || k->state == CONN_ECHOING) /* a slow reader gets what was sent before the close */
+      k->deadline_ns = os_now_ns() + k->close_timeout_ns;
     keepalive_life(&k->alive, now ? now : os_now_ns());
   }
   return sent;

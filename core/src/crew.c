@@ -31,7 +31,8 @@ struct crew {
   atomic_uint spares;      /* changed under the lock */
   atomic_bool leading;     /* a thread is in wsc_loop_next, or on its way there */
   atomic_bool retired;     /* set under the lock */
-  bool outside_waits;
+  bool outside_waits, left_any;
+  pthread_t left;          /* the thread that left last; the next to leave joins it, so that none outlives the crew by its exit */
   _Atomic int64_t urgent_until_ns;
   struct share *shares;
 };
@@ -248,16 +249,24 @@ static void *crew_main(void *arg) {
     }
   }
   bool last = --c->threads == 0 && c->retired;
-  bool mine = last && !c->outside_waits;
+  bool mine = last && !c->outside_waits, others = c->left_any;
+  pthread_t before = c->left;
+  c->left = pthread_self();
+  c->left_any = true;
   if (last && !mine) pthread_cond_signal(&c->gone_cond);
   pthread_mutex_unlock(&c->lock);
-  if (mine) crew_free(c);
+  if (others) pthread_join(before, NULL);
+  if (mine) {
+    pthread_detach(pthread_self());
+    crew_free(c);
+  }
   return NULL;
 }
 
 static int add_thread(struct crew *c) {
   if (c->threads >= c->max) return WSC_ERR_STATE;
-  if (os_thread(crew_main, c, "wsc-crew", true, NULL)) return WSC_ERR_NOMEM;
+  pthread_t unused; /* each joins the one that left before it */
+  if (os_thread(crew_main, c, "wsc-crew", false, &unused)) return WSC_ERR_NOMEM;
   c->threads++;
   return WSC_OK;
 }
@@ -311,5 +320,6 @@ void crew_retire(struct crew *c) {
   pthread_mutex_lock(&c->lock);
   while (c->threads) pthread_cond_wait(&c->gone_cond, &c->lock);
   pthread_mutex_unlock(&c->lock);
+  pthread_join(c->left, NULL);
   crew_free(c);
 }

@@ -1,9 +1,9 @@
-/* Happy Eyeballs. Addresses are tried in order, each `delay` after the one before, or at once when one fails; whoever connects first
- * wins and the others are closed.
+/* Happy Eyeballs. Addresses are tried in order, each `delay` after the one before, or at once when one fails;
+ * whoever connects first wins and the others are closed.
  *
- * An attempt is IDLE (its turn has not come), OPEN (its fd is connecting and watched), or FAILED with an errno. Attempts before `next` are no longer
- * IDLE. Whether a socket is connected is asked of the kernel at each step (SO_ERROR, then getpeername), so that
- * a spurious or a lost readiness event does no harm. */
+ * An attempt is IDLE (its turn has not come), OPEN (its fd is connecting and watched), or FAILED with an errno.
+ * Attempts before `next` are no longer IDLE. Whether a socket is connected is asked of the kernel at each step
+ * (SO_ERROR, then getpeername), so that a spurious or a lost readiness event does no harm. */
 #define _GNU_SOURCE
 #include "dial.h"
 
@@ -54,7 +54,8 @@ static void interleave(const struct addresses *from, struct attempt *to) {
   }
 }
 
-int dial_new(struct addresses *addresses, const char *host, uint16_t port, int64_t delay_ns, const struct dial_watch *w, struct dial **out) {
+int dial_new(struct addresses *addresses, const char *host, uint16_t port, int64_t delay_ns, const struct dial_watch *w,
+             struct dial **out) {
   size_t attempts = addresses->count * sizeof(struct attempt), name = strlen(host) + 1;
   struct dial *d = mem_zalloc(sizeof *d + attempts + name);
   if (d) {
@@ -85,8 +86,8 @@ static void attempt_failed(struct dial *d, struct attempt *a, int os_error) {
   a->os_error = os_error;
 }
 
-/* Two sockets that dial each other's port at the same moment connect, and so does one that dials its own: where a server on this machine is
- * down, its port may be handed to the very socket that looks for it. */
+/* Two sockets that dial each other's port at the same moment connect, and so does one that dials its own: where a
+ * server on this machine is down, its port may be handed to the very socket that looks for it. */
 static bool connected_to_itself(int fd, const struct sockaddr_storage *peer, socklen_t peer_length) {
   struct sockaddr_storage own;
   memset(&own, 0, sizeof own);
@@ -153,15 +154,19 @@ const char *dial_describe(const struct dial *d, char *out, size_t n) {
 
 static int all_failed(const struct dial *d, wsc_error **err) {
   struct error_info info = {.status = WSC_ERR_IO};
-  /* The first address is the one that should have worked: its errno stands for all, unless this machine cannot reach that network at all. */
+  /* The first address is the one that should have worked: its errno stands for all, unless this machine cannot reach
+   * that network at all. */
   for (size_t i = 0; i < d->count; i++) {
     int e = d->attempts[i].os_error;
-    if (info.os_error == 0 || info.os_error == ENETUNREACH || info.os_error == EADDRNOTAVAIL || info.os_error == EAFNOSUPPORT)
+    if (info.os_error == 0 || info.os_error == ENETUNREACH || info.os_error == EADDRNOTAVAIL ||
+        info.os_error == EAFNOSUPPORT)
       info.os_error = e;
   }
-  if (d->count == 0) return error_set_info(err, &info, "cannot connect to %s port %u: it has no address", d->host, d->port);
+  if (d->count == 0)
+    return error_set_info(err, &info, "cannot connect to %s port %u: it has no address", d->host, d->port);
   char each[1024];
-  return error_set_info(err, &info, "cannot connect to %s port %u: %s", d->host, d->port, dial_describe(d, each, sizeof each));
+  return error_set_info(err, &info, "cannot connect to %s port %u: %s", d->host, d->port,
+                        dial_describe(d, each, sizeof each));
 }
 
 int dial_step(struct dial *d, int64_t now_ns, int64_t *next_ns, int *fd, wsc_error **err) {

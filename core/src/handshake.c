@@ -1,11 +1,13 @@
-/* The upgrade. The request is one block of bytes; the answer is collected line by line until its header is whole, then judged at once.
+/* The upgrade. The request is one block of bytes; the answer is collected line by line until its header is whole,
+ * then judged at once.
  *
- * What is tolerated and what is not: a lone LF ends a line like CR LF does (RFC 9112 section 2.2 allows it, small servers send it, and a client
- * that reads one answer cannot be tricked by it); a folded line is joined by a space (section 5.2 demands it of a user agent); a
- * broken header line makes a 101 malformed but leaves a refusal a refusal, because what it says is worth more than its form.
+ * What is tolerated and what is not: a lone LF ends a line like CR LF does (RFC 9112 section 2.2 allows it, small
+ * servers send it, and a client that reads one answer cannot be tricked by it); a folded line is joined by a space
+ * (section 5.2 demands it of a user agent); a broken header line makes a 101 malformed but leaves a refusal a
+ * refusal, because what it says is worth more than its form.
  *
- * Invariant: `in` holds whole lines up to line_at, the unfinished one behind it, and every byte before `scanned` has been looked at
- * once: the work is linear however small the pieces are. */
+ * Invariant: `in` holds whole lines up to line_at, the unfinished one behind it, and every byte before `scanned` has
+ * been looked at once: the work is linear however small the pieces are. */
 #define _GNU_SOURCE
 #include "handshake.h"
 
@@ -38,7 +40,8 @@ static bool user_gave(const wsc_options *o, const char *name) {
 static int append_list(struct buffer *out, const wsc_options *o, int id, const char *name, const char *separator) {
   const char *item;
   for (size_t i = 0; (item = options_item(o, id, i)) != NULL; i++)
-    if (buffer_printf(out, "%s%s%s", i == 0 ? name : separator, i == 0 ? ": " : "", item) != WSC_OK) return WSC_ERR_NOMEM;
+    if (buffer_printf(out, "%s%s%s", i == 0 ? name : separator, i == 0 ? ": " : "", item) != WSC_OK)
+      return WSC_ERR_NOMEM;
   return options_item(o, id, 0) ? buffer_append(out, "\r\n", 2) : WSC_OK;
 }
 
@@ -55,7 +58,8 @@ static int append_user_headers(struct buffer *out, const wsc_options *o) {
 
 /* The options have been validated: no header stands in here twice but those that may. */
 static int append_request(struct handshake *h, const struct url *u, const wsc_options *o, struct buffer *out) {
-  if (buffer_printf(out, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n", u->target, u->authority) != WSC_OK ||
+  if (buffer_printf(out, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n", u->target,
+                    u->authority) != WSC_OK ||
       buffer_printf(out, "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n", h->key) != WSC_OK)
     return WSC_ERR_NOMEM;
   /* An extension would be offered here and agreed to in judge_extensions. */
@@ -63,17 +67,21 @@ static int append_request(struct handshake *h, const struct url *u, const wsc_op
   const char *origin = options_str(o, WSC_OPT_ORIGIN);
   if (origin && buffer_printf(out, "Origin: %s\r\n", origin) != WSC_OK) return WSC_ERR_NOMEM;
   if (append_list(out, o, WSC_OPT_COOKIE, "Cookie", "; ") != WSC_OK) return WSC_ERR_NOMEM;
-  if (u->authorization && !user_gave(o, "Authorization") && buffer_printf(out, "Authorization: %s\r\n", u->authorization) != WSC_OK)
+  if (u->authorization && !user_gave(o, "Authorization") &&
+      buffer_printf(out, "Authorization: %s\r\n", u->authorization) != WSC_OK)
     return WSC_ERR_NOMEM;
-  if (!user_gave(o, "User-Agent") && buffer_printf(out, "User-Agent: wscengine/%s\r\n", wsc_version()) != WSC_OK) return WSC_ERR_NOMEM;
+  if (!user_gave(o, "User-Agent") && buffer_printf(out, "User-Agent: wscengine/%s\r\n", wsc_version()) != WSC_OK)
+    return WSC_ERR_NOMEM;
   if (append_user_headers(out, o) != WSC_OK) return WSC_ERR_NOMEM;
   return buffer_append(out, "\r\n", 2);
 }
 
-int handshake_begin(struct handshake *h, const struct url *u, const wsc_options *o, struct buffer *out, wsc_error **err) {
+int handshake_begin(struct handshake *h, const struct url *u, const wsc_options *o, struct buffer *out,
+                    wsc_error **err) {
   *h = (struct handshake){0};
   uint8_t nonce[16];
-  if (os_random(nonce, sizeof nonce) != WSC_OK) return error_set(err, WSC_ERR_IO, "no random bytes for the upgrade's key");
+  if (os_random(nonce, sizeof nonce) != WSC_OK)
+    return error_set(err, WSC_ERR_IO, "no random bytes for the upgrade's key");
   EVP_EncodeBlock((unsigned char *)h->key, nonce, sizeof nonce);
   size_t before = out->length;
   h->shown = mem_strdup(u->shown);
@@ -85,7 +93,8 @@ int handshake_begin(struct handshake *h, const struct url *u, const wsc_options 
 
 /* Errors of the answer. The response, as far as there is one, goes with them. */
 
-__attribute__((format(printf, 4, 5))) static int fail(struct handshake *h, int fatal, wsc_error **err, const char *format, ...) {
+__attribute__((format(printf, 4, 5))) static int fail(struct handshake *h, int fatal, wsc_error **err,
+                                                      const char *format, ...) {
   char text[600];
   va_list arguments;
   va_start(arguments, format);
@@ -97,16 +106,16 @@ __attribute__((format(printf, 4, 5))) static int fail(struct handshake *h, int f
   return error_set_info(err, &info, "%s: %s", h->shown, text);
 }
 
-static int no_memory(wsc_error **err) { return error_set(err, WSC_ERR_NOMEM, "out of memory for the answer to the upgrade request"); }
+static int no_memory(wsc_error **err) {
+  return error_set(err, WSC_ERR_NOMEM, "out of memory for the answer to the upgrade request");
+}
 
 /* The first bytes of p as they may be shown. */
 static const char *printable(const uint8_t *p, size_t n, char out[static 68]) {
   size_t at = 0;
   for (size_t i = 0; i < n && at + 4 < 64; i++) {
-    if (p[i] >= 0x20 && p[i] < 0x7f && p[i] != '\\')
-      out[at++] = (char)p[i];
-    else
-      at += (size_t)snprintf(out + at, 5, "\\x%02x", p[i]);
+    if (p[i] >= 0x20 && p[i] < 0x7f && p[i] != '\\') out[at++] = (char)p[i];
+    else at += (size_t)snprintf(out + at, 5, "\\x%02x", p[i]);
   }
   out[at] = 0;
   return out;
@@ -146,7 +155,8 @@ static bool next_line(char **at, char *end, struct span *line) {
   return true;
 }
 
-/* Joins folded lines: the line's end before a leading blank becomes blanks. [start, end) is the header behind the status line. */
+/* Joins folded lines: the line's end before a leading blank becomes blanks. [start, end) is the header behind the
+ * status line. */
 static void unfold(char *start, char *end) {
   for (char *p = start; p + 1 < end; p++) {
     if (*p != '\n' || !blank(p[1]) || p == start) continue;
@@ -192,7 +202,8 @@ static int parse_header(struct handshake *h, wsc_error **err) {
   if (result == WSC_ERR_INVALID) result = response_set_status(h->response, status, "", 0);
   if (result != WSC_OK) return no_memory(err);
   if (status == 101 && minor < 1)
-    return fail(h, WSC_GIVE_UP_UPGRADE, err, "malformed upgrade: the answer 101 came as HTTP/1.0, which cannot upgrade");
+    return fail(h, WSC_GIVE_UP_UPGRADE, err,
+                "malformed upgrade: the answer 101 came as HTTP/1.0, which cannot upgrade");
 
   unfold(at, end);
   while (next_line(&at, end, &line) && line.n > 0) {
@@ -252,7 +263,9 @@ static int judge_accept(struct handshake *h, wsc_error **err) {
   if (wsc_response_header(h->response, name, 1)) return MALFORMED(h, err, "header %s comes more than once", name);
   if (!accept_of(h->key, want)) return no_memory(err);
   if (strcmp(value, want) != 0)
-    return MALFORMED(h, err, "header %s is \"%.100s\", not \"%s\": not the answer to our key (a cache or a proxy in between?)", name, value, want);
+    return MALFORMED(h, err,
+                     "header %s is \"%.100s\", not \"%s\": not the answer to our key (a cache or a proxy in between?)",
+                     name, value, want);
   return WSC_OK;
 }
 
@@ -265,7 +278,8 @@ static int judge_subprotocol(struct handshake *h, const wsc_options *o, wsc_erro
     if (strcmp(offered, value) != 0) continue;
     return response_set_subprotocol(h->response, value, strlen(value)) == WSC_OK ? WSC_OK : no_memory(err);
   }
-  if (!options_item(o, WSC_OPT_SUBPROTOCOL, 0)) return MALFORMED(h, err, "the server chose subprotocol \"%.100s\", but none was offered", value);
+  if (!options_item(o, WSC_OPT_SUBPROTOCOL, 0))
+    return MALFORMED(h, err, "the server chose subprotocol \"%.100s\", but none was offered", value);
   return MALFORMED(h, err, "the server chose subprotocol \"%.100s\", which was not offered", value);
 }
 
@@ -296,10 +310,11 @@ static int refuse(struct handshake *h, wsc_error **err) {
 
 static int end_of_stream(struct handshake *h, wsc_error **err) {
   if (h->refused) return refuse(h, err);
-  if (h->in.length == 0) return fail(h, 0, err, "the server closed the connection without an answer to the upgrade request");
+  if (h->in.length == 0)
+    return fail(h, 0, err, "the server closed the connection without an answer to the upgrade request");
   char shown[68];
-  return fail(h, 0, err, "the server closed the connection in the middle of its answer, %zu bytes into it: \"%s\"", h->in.length,
-              printable(h->in.data, h->in.length, shown));
+  return fail(h, 0, err, "the server closed the connection in the middle of its answer, %zu bytes into it: \"%s\"",
+              h->in.length, printable(h->in.data, h->in.length, shown));
 }
 
 static int feed_body(struct handshake *h, const uint8_t *p, size_t n, size_t *used, wsc_error **err) {
@@ -356,7 +371,8 @@ static int feed_header(struct handshake *h, const uint8_t *p, size_t n, size_t *
   return WSC_AGAIN;
 }
 
-int handshake_feed(struct handshake *h, const wsc_options *o, const uint8_t *p, size_t n, size_t *used, wsc_error **err) {
+int handshake_feed(struct handshake *h, const wsc_options *o, const uint8_t *p, size_t n, size_t *used,
+                   wsc_error **err) {
   *used = 0;
   if (n == 0) return end_of_stream(h, err);
   while (*used < n) {

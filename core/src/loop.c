@@ -448,6 +448,13 @@ wsc_loop *loop_ref(wsc_loop *l) {
   return l;
 }
 
+bool loop_try_ref(wsc_loop *l) {
+  unsigned refs = atomic_load(&l->refs);
+  while (refs)
+    if (atomic_compare_exchange_weak(&l->refs, &refs, refs + 1)) return true;
+  return false;
+}
+
 void loop_destroy(wsc_loop *l) {
   standby_remove(l);
   timers_free(&l->timers);

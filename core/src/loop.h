@@ -77,6 +77,7 @@ struct wsc_loop {
 
 int loop_new(wsc_loop **out, wsc_error **err);
 wsc_loop *loop_ref(wsc_loop *l);
+bool loop_try_ref(wsc_loop *l); /* false: the last reference has gone already */
 void loop_unref(wsc_loop *l);
 /* The library's own loop with its crew: made for the first who needs it, gone with the last reference. */
 int loop_default(int64_t crew_max_threads, wsc_loop **out, wsc_error **err);

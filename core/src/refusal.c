@@ -43,12 +43,9 @@ static bool content_length(const wsc_response *r, uint64_t *out) {
 void refusal_begin(struct refusal_body *b, const wsc_response *r) {
   int status = wsc_response_status(r);
   *b = (struct refusal_body){.kind = BODY_STREAM};
-  if (status == 204 || status == 304 || status == 101)
-    b->kind = BODY_NONE;
-  else if (last_coding_is_chunked(r))
-    b->kind = BODY_CHUNKED;
-  else if (content_length(r, &b->left))
-    b->kind = b->left > 0 ? BODY_LENGTH : BODY_NONE;
+  if (status == 204 || status == 304 || status == 101) b->kind = BODY_NONE;
+  else if (last_coding_is_chunked(r)) b->kind = BODY_CHUNKED;
+  else if (content_length(r, &b->left)) b->kind = b->left > 0 ? BODY_LENGTH : BODY_NONE;
 }
 
 static int hex_value(uint8_t c) {
@@ -133,16 +130,20 @@ int64_t refusal_http_date(const char *text) {
   const char *after_day = strchr(text, ',');
   if (after_day) {
     after_day++;
-    bool imf = sscanf(after_day, " %2d %3s %4d %2d:%2d:%2d GMT%n", &t.tm_mday, month, &t.tm_year, &t.tm_hour, &t.tm_min, &t.tm_sec, &read) == 6;
-    if (!imf) { /* RFC 850: two digits of the year, taken as the nearest century would be wrong only for dates decades off */
+    bool imf = sscanf(after_day, " %2d %3s %4d %2d:%2d:%2d GMT%n", &t.tm_mday, month, &t.tm_year, &t.tm_hour, &t.tm_min,
+                      &t.tm_sec, &read) == 6;
+    if (!imf) { /* RFC 850: two digits of the year; 70 is the first that belongs to the last century */
       read = 0;
-      if (sscanf(after_day, " %2d-%3s-%2d %2d:%2d:%2d GMT%n", &t.tm_mday, month, &t.tm_year, &t.tm_hour, &t.tm_min, &t.tm_sec, &read) != 6)
+      if (sscanf(after_day, " %2d-%3s-%2d %2d:%2d:%2d GMT%n", &t.tm_mday, month, &t.tm_year, &t.tm_hour, &t.tm_min,
+                 &t.tm_sec, &read) != 6)
         return -1;
       t.tm_year += t.tm_year < 70 ? 2000 : 1900;
     }
     if (read == 0 || after_day[read] != 0) return -1;
   } else { /* asctime */
-    if (sscanf(text, "%*3s %3s %2d %2d:%2d:%2d %4d%n", month, &t.tm_mday, &t.tm_hour, &t.tm_min, &t.tm_sec, &t.tm_year, &read) != 6) return -1;
+    if (sscanf(text, "%*3s %3s %2d %2d:%2d:%2d %4d%n", month, &t.tm_mday, &t.tm_hour, &t.tm_min, &t.tm_sec, &t.tm_year,
+               &read) != 6)
+      return -1;
     if (text[read] != 0) return -1;
   }
   t.tm_mon = strlen(month) == 3 ? month_of(month) : -1;
@@ -158,7 +159,8 @@ int64_t refusal_retry_after_ms(const wsc_response *r, int64_t now_unix_s) {
   if ((status != 429 && status != 503) || !value || !*value) return -1;
   size_t digits = strspn(value, "0123456789");
   if (value[digits] == 0) {
-    const int64_t longest = INT64_C(100) * 365 * 24 * 3600; /* the option caps it anyway; here it only must not overflow */
+    const int64_t longest =
+        INT64_C(100) * 365 * 24 * 3600; /* the option caps it anyway; here it only must not overflow */
     int64_t s = digits < 12 ? strtoll(value, NULL, 10) : longest;
     return (s < longest ? s : longest) * 1000;
   }
@@ -249,6 +251,6 @@ int refusal_error(wsc_response *r, const char *url, wsc_error **err) {
                             .fatal = fatal_of(status),
                             .retry_after_ms = refusal_retry_after_ms(r, os_unix_ns() / NS_PER_S),
                             .response = r};
-  return error_set_info(err, &info, "%s: the server refused the upgrade: %d%s%.200s%s%s%s", url, status, *reason ? " " : "", reason, wish,
-                        *line ? ": " : "", line);
+  return error_set_info(err, &info, "%s: the server refused the upgrade: %d%s%.200s%s%s%s", url, status,
+                        *reason ? " " : "", reason, wish, *line ? ": " : "", line);
 }

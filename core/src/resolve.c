@@ -1,15 +1,17 @@
 /* Host names to addresses on a few helper threads.
  *
- * One mutex guards everything here. A look-up is QUEUED, RUNNING (a thread is inside getaddrinfo, without the mutex) or DONE; queued and
- * running ones stand in `lookups`, where a second interest in the same name joins them. A look-up nobody waits for any more
- * is thrown away when it is queued. When it runs it cannot be stopped: it may hang for as long as the system's resolver likes, so its
- * thread counts as `replaced` and another may be started in its stead, up to MOST_THREADS in all. Once replaced it stays so, even when
- * somebody joins it again: a name that hangs shall not hold up the others a second time. Threads leave when they were
- * idle for a while or when there are more than allowed, so the number of threads goes back to zero.
+ * One mutex guards everything here. A look-up is QUEUED, RUNNING (a thread is inside getaddrinfo, without the mutex)
+ * or DONE; queued and running ones stand in `lookups`, where a second interest in the same name joins them. A
+ * look-up nobody waits for any more is thrown away when it is queued. When it runs it cannot be stopped: it may hang
+ * for as long as the system's resolver likes, so its thread counts as `replaced` and another may be started in its
+ * stead, up to MOST_THREADS in all. Once replaced it stays so, even when somebody joins it again: a name that hangs
+ * shall not hold up the others a second time. Threads leave when they were idle for a while or when there are more
+ * than allowed, so the number of threads goes back to zero.
  *
- * AI_ADDRCONFIG is not used. It would save an AAAA question on machines without IPv6, but it counts loopback interfaces as no
- * interface and so may hide "localhost" from a machine that is offline. Addresses that cannot be reached cost nothing: getaddrinfo
- * sorts them to the end, and dial.c goes on to the next as soon as the kernel says "unreachable". */
+ * AI_ADDRCONFIG is not used. It would save an AAAA question on machines without IPv6, but it counts loopback
+ * interfaces as no interface and so may hide "localhost" from a machine that is offline. Addresses that cannot be
+ * reached cost nothing: getaddrinfo sorts them to the end, and dial.c goes on to the next as soon as the kernel says
+ * "unreachable". */
 #define _GNU_SOURCE
 #include "resolve.h"
 
@@ -63,7 +65,7 @@ static pthread_cond_t work; /* on the monotonic clock */
 static pthread_cond_t left; /* a thread has left */
 static struct lookup *lookups;
 static int threads, idle, running, queued, replaced; /* running: inside getaddrinfo */
-static unsigned generation; /* counts forks */
+static unsigned generation;                          /* counts forks */
 static bool going_home;
 
 /* Literals */
@@ -92,10 +94,8 @@ static bool parse_literal(const char *host, uint16_t port, struct address *out, 
     zone++;
     char *end;
     unsigned long number = *zone >= '0' && *zone <= '9' ? strtoul(zone, &end, 10) : 0;
-    if (number > 0 && number <= UINT32_MAX && *end == 0)
-      v6->sin6_scope_id = (uint32_t)number;
-    else
-      v6->sin6_scope_id = if_nametoindex(zone);
+    if (number > 0 && number <= UINT32_MAX && *end == 0) v6->sin6_scope_id = (uint32_t)number;
+    else v6->sin6_scope_id = if_nametoindex(zone);
     if (v6->sin6_scope_id == 0) *unknown_zone = zone;
   }
   return true;
@@ -122,7 +122,8 @@ const char *address_text(const struct address *a, char out[static ADDRESS_TEXT_M
   return out;
 }
 
-/* The list of look-ups. Everything from here to the public functions is called with the mutex held, unless it says otherwise. */
+/* The list of look-ups. Everything from here to the public functions is called with the mutex held, unless it says
+ * otherwise. */
 
 static void lookup_free(struct lookup *l) {
   if (!l) return;
@@ -275,10 +276,12 @@ static void init(void) {
 
 /* Public */
 
-static int begin_literal(const char *host, struct resolve *r, const char *unknown_zone, struct resolve **out, wsc_error **err) {
+static int begin_literal(const char *host, struct resolve *r, const char *unknown_zone, struct resolve **out,
+                         wsc_error **err) {
   if (unknown_zone) {
-    int status = error_set_info(err, &(struct error_info){.status = WSC_ERR_RESOLVE, .retry_after_ms = -1, .os_error = ENODEV},
-                                "address \"%s\": there is no network interface \"%s\" on this machine", host, unknown_zone);
+    int status =
+        error_set_info(err, &(struct error_info){.status = WSC_ERR_RESOLVE, .retry_after_ms = -1, .os_error = ENODEV},
+                       "address \"%s\": there is no network interface \"%s\" on this machine", host, unknown_zone);
     mem_free(r);
     return status;
   }
@@ -301,7 +304,8 @@ static struct lookup *find_or_queue(const char *host) {
   return l;
 }
 
-int resolve_begin(const char *host, uint16_t port, void (*wake)(void *self), void *self, struct resolve **out, wsc_error **err) {
+int resolve_begin(const char *host, uint16_t port, void (*wake)(void *self), void *self, struct resolve **out,
+                  wsc_error **err) {
   *out = NULL;
   struct resolve *r = mem_zalloc(sizeof *r);
   if (!r) return error_set(err, WSC_ERR_NOMEM, "out of memory for the look-up of \"%s\"", host);
@@ -349,7 +353,8 @@ static int failed(const struct lookup *l, wsc_error **err) {
     return error_set_info(err, &info, "look-up of \"%s\": the name does not exist or has no address (%s)", l->host,
                           gai_strerror(l->status));
   case EAI_AGAIN:
-    return error_set_info(err, &info, "look-up of \"%s\": no answer from the name servers (%s)", l->host, gai_strerror(l->status));
+    return error_set_info(err, &info, "look-up of \"%s\": no answer from the name servers (%s)", l->host,
+                          gai_strerror(l->status));
   case EAI_SYSTEM:
     info.os_error = l->os_error;
     return error_set_info(err, &info, "look-up of \"%s\": %s", l->host, error_errno_text(l->os_error, text));
@@ -358,7 +363,8 @@ static int failed(const struct lookup *l, wsc_error **err) {
 }
 
 /* A DONE look-up never changes again, and its waiter keeps it alive: no mutex. */
-static int give(const struct address *found, size_t count, uint16_t port, const char *host, struct addresses *out, wsc_error **err) {
+static int give(const struct address *found, size_t count, uint16_t port, const char *host, struct addresses *out,
+                wsc_error **err) {
   out->count = 0;
   out->items = mem_alloc(count * sizeof *found);
   if (!out->items) return error_set(err, WSC_ERR_NOMEM, "out of memory for the addresses of \"%s\"", host);
@@ -366,10 +372,8 @@ static int give(const struct address *found, size_t count, uint16_t port, const 
   out->count = count;
   for (size_t i = 0; i < count; i++) {
     struct sockaddr_storage *s = &out->items[i].storage;
-    if (s->ss_family == AF_INET)
-      ((struct sockaddr_in *)s)->sin_port = htons(port);
-    else
-      ((struct sockaddr_in6 *)s)->sin6_port = htons(port);
+    if (s->ss_family == AF_INET) ((struct sockaddr_in *)s)->sin_port = htons(port);
+    else ((struct sockaddr_in6 *)s)->sin6_port = htons(port);
   }
   return WSC_OK;
 }

@@ -1,5 +1,6 @@
-/* Host names to addresses. Literals are answered at once and never need a thread; names go to getaddrinfo on helper threads: at most 2,
- * plus replacements of abandoned ones, up to 8 in all. Look-ups of one name under way are shared. */
+/* Host names to addresses. Literals are answered at once and never need a thread; names go to getaddrinfo on helper
+ * threads: at most 2, plus replacements of abandoned ones, up to 8 in all. Look-ups of one name under way are
+ * shared. */
 #ifndef WSC_RESOLVE_H
 #define WSC_RESOLVE_H
 
@@ -23,21 +24,24 @@ const char *address_text(const struct address *a, char out[static ADDRESS_TEXT_M
 
 struct resolve; /* one look-up that somebody waits for */
 
-/* wake(self) is called once from a helper thread when there is an answer; it must only post a wake-up: it is called under the resolver's own
- * lock and may take no lock under which these functions are called. A literal is answered when begin returns and never
- * wakes anybody, so poll once right after begin. */
-int resolve_begin(const char *host, uint16_t port, void (*wake)(void *self), void *self, struct resolve **out, wsc_error **err);
-/* WSC_AGAIN while under way; WSC_OK with *out filled (in getaddrinfo's order, without repetitions); WSC_ERR_RESOLVE (error_fatal:
- * WSC_GIVE_UP_RESOLVE for a name that does not exist), WSC_ERR_NOMEM. */
+/* wake(self) is called once from a helper thread when there is an answer; it must only post a wake-up: it is called
+ * under the resolver's own lock and may take no lock under which these functions are called. A literal is answered
+ * when begin returns and never wakes anybody, so poll once right after begin. */
+int resolve_begin(const char *host, uint16_t port, void (*wake)(void *self), void *self, struct resolve **out,
+                  wsc_error **err);
+/* WSC_AGAIN while under way; WSC_OK with *out filled (in getaddrinfo's order, without repetitions); WSC_ERR_RESOLVE
+ * (error_fatal: WSC_GIVE_UP_RESOLVE for a name that does not exist), WSC_ERR_NOMEM. */
 int resolve_poll(struct resolve *r, struct addresses *out, wsc_error **err);
 /* Ends the interest, in any state; no wake after it returned. Accepts NULL. */
 void resolve_end(struct resolve *r);
 
-/* Sends idle helper threads home and waits for them; one that hangs in getaddrinfo is left behind. New look-ups may follow. */
+/* Sends idle helper threads home and waits for them; one that hangs in getaddrinfo is left behind. New look-ups may
+ * follow. */
 void resolve_shutdown(void);
 
 /* For tests, changed only while there is no thread: what is asked, and how long an idle thread stays. */
-extern int (*resolve_getaddrinfo)(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **out);
+extern int (*resolve_getaddrinfo)(const char *node, const char *service, const struct addrinfo *hints,
+                                  struct addrinfo **out);
 extern int64_t resolve_idle_ns;
 int resolve_thread_count(void);
 

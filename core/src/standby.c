@@ -19,7 +19,7 @@ static struct {
   wsc_loop *loops;     /* being watched */
   wsc_loop *busy;      /* the thread works on it without the lock */
   pthread_t thread;
-  bool running;
+  bool running, joiner; /* joiner: somebody waits to join the thread; else it detaches itself */
   int epoll_fd, wake_fd;
   uint32_t generation;
 } standby = {.lock = PTHREAD_MUTEX_INITIALIZER, .left = PTHREAD_COND_INITIALIZER, .epoll_fd = -1, .wake_fd = -1};
@@ -28,6 +28,8 @@ static void arm(wsc_loop *l, int op) {
   struct epoll_event ev = {.events = EPOLLIN | EPOLLONESHOT, .data.ptr = l};
   epoll_ctl(standby.epoll_fd, op, l->poller.fd, &ev);
 }
+
+static _Thread_local bool on_standby; /* this thread is it */
 
 /* Whether a thread was there, or came or went, since the loop announced work. */
 static bool attended(wsc_loop *l) {
@@ -45,22 +47,31 @@ static void suspect(wsc_loop *l, int64_t now) {
   l->standby_due_ns = now + (l->crew ? CREW_NS : HOST_NS);
 }
 
+static bool watched(const wsc_loop *l) {
+  for (const wsc_loop *at = standby.loops; at; at = at->standby_next)
+    if (at == l) return true;
+  return false;
+}
+
 /* Its time has come. The lock is held and let go while the loop is worked on. */
 static void look(wsc_loop *l, int64_t now) {
+  l->standby_due_ns = 0;
+  if (!loop_try_ref(l)) return; /* it is being destroyed, and waits for the lock */
   bool alone = !attended(l);
   standby.busy = l;
   pthread_mutex_unlock(&standby.lock);
   bool again = l->crew && !l->standby_asked; /* the second look, HOST_NS after the first sign, is the one that re-arms */
   if (alone && again) crew_wanted(l->crew);
   else if (alone) loop_run_protocol(l); /* a host's loop, or a crew with no thread to spare */
+  loop_unref(l); /* perhaps the last: what ran may have been its last user */
   pthread_mutex_lock(&standby.lock);
   standby.busy = NULL;
   pthread_cond_broadcast(&standby.left);
+  if (!watched(l)) return;
   if (again) {
     l->standby_asked = true;
     l->standby_due_ns = now + HOST_NS - CREW_NS;
   } else {
-    l->standby_due_ns = 0;
     arm(l, EPOLL_CTL_MOD);
   }
 }
@@ -82,6 +93,7 @@ static int64_t look_at_due(int64_t now) {
 
 static void *standby_main(void *unused) {
   (void)unused;
+  on_standby = true;
   pthread_mutex_lock(&standby.lock);
   while (standby.loops) {
     int64_t now = os_now_ns();
@@ -108,6 +120,7 @@ static void *standby_main(void *unused) {
   close(standby.wake_fd);
   standby.epoll_fd = standby.wake_fd = -1;
   standby.running = false;
+  if (!standby.joiner) pthread_detach(pthread_self());
   pthread_cond_broadcast(&standby.left);
   pthread_mutex_unlock(&standby.lock);
   return NULL;
@@ -118,7 +131,7 @@ static int start_thread(void) {
   standby.wake_fd = os_above_stdio(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   struct epoll_event ev = {.events = EPOLLIN};
   if (standby.epoll_fd < 0 || standby.wake_fd < 0 || epoll_ctl(standby.epoll_fd, EPOLL_CTL_ADD, standby.wake_fd, &ev)) goto fail;
-  if (os_thread(standby_main, NULL, "wsc-standby", true, NULL)) goto fail;
+  if (os_thread(standby_main, NULL, "wsc-standby", false, &standby.thread)) goto fail;
   standby.running = true;
   return WSC_OK;
 fail:
@@ -158,7 +171,7 @@ int standby_add(wsc_loop *l) {
 
 void standby_remove(wsc_loop *l) {
   pthread_mutex_lock(&standby.lock);
-  while (standby.busy == l) pthread_cond_wait(&standby.left, &standby.lock);
+  while (standby.busy == l && !on_standby) pthread_cond_wait(&standby.left, &standby.lock);
   wsc_loop **at = &standby.loops;
   while (*at && *at != l) at = &(*at)->standby_next;
   if (*at) {
@@ -166,11 +179,17 @@ void standby_remove(wsc_loop *l) {
     struct epoll_event unused = {0};
     epoll_ctl(standby.epoll_fd, EPOLL_CTL_DEL, l->poller.fd, &unused);
   }
-  if (!standby.loops && standby.running) { /* the last one: the thread goes too */
+  bool stop = !standby.loops && standby.running;
+  if (stop) { /* the last one: the thread goes too */
     uint64_t one = 1;
     ssize_t ignored = write(standby.wake_fd, &one, sizeof one);
     (void)ignored;
-    while (!standby.loops && standby.running) pthread_cond_wait(&standby.left, &standby.lock);
+    standby.joiner = !on_standby;
+    while (!on_standby && !standby.loops && standby.running) pthread_cond_wait(&standby.left, &standby.lock);
+    stop = standby.joiner && !standby.running;
+    standby.joiner = false;
   }
+  pthread_t thread = standby.thread;
   pthread_mutex_unlock(&standby.lock);
+  if (stop) pthread_join(thread, NULL); /* what its exit frees (OpenSSL's per-thread state) is freed then */
 }

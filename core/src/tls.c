@@ -1,14 +1,16 @@
 /* TLS sessions.
  *
- * OpenSSL meets the socket through a BIO of our own, which sends by os_io (never a SIGPIPE) and, when the socket is full, keeps what a
- * record has left over in `unsent` and calls it sent. So SSL_write always ends well, no half-written record hangs between two calls, and
- * OpenSSL's rule that a write be repeated unchanged never reaches the caller. In exchange a record may be under way that the caller
- * must come back for: tls_write then counts all of it but the last byte, remembers that byte as `ahead`, and skips it when it is offered
- * again. A caller that has bytes left waits for the socket and comes back; nothing can get stuck.
+ * OpenSSL meets the socket through a BIO of our own, which sends by os_io (never a SIGPIPE) and, when the socket is
+ * full, keeps what a record has left over in `unsent` and calls it sent. So SSL_write always ends well, no
+ * half-written record hangs between two calls, and OpenSSL's rule that a write be repeated unchanged never reaches
+ * the caller. In exchange a record may be under way that the caller must come back for: tls_write then counts all of
+ * it but the last byte, remembers that byte as `ahead`, and skips it when it is offered again. A caller that has
+ * bytes left waits for the socket and comes back; nothing can get stuck.
  *
  * Renegotiation is refused: with it a write could wait for a read, and no edge would wake it. TLS 1.3 has none.
- * Read-ahead is on: a recv takes what there is, often several records. What is left in OpenSSL's buffer may be half a record, which no read
- * can give: `drained` says that the last read came to that, so that tls_pending does not keep a loop spinning. */
+ * Read-ahead is on: a recv takes what there is, often several records. What is left in OpenSSL's buffer may be half
+ * a record, which no read can give: `drained` says that the last read came to that, so that tls_pending does not
+ * keep a loop spinning. */
 #define _GNU_SOURCE
 #include "tls.h"
 
@@ -38,18 +40,18 @@ struct tls {
   struct tls_context *context;
   SSL *ssl;
   int fd;
-  int os_error;          /* of the socket, at the latest call */
-  bool at_end;           /* the socket's stream has ended */
+  int os_error; /* of the socket, at the latest call */
+  bool at_end;  /* the socket's stream has ended */
   bool established, drained, closing;
-  bool read_ended;       /* a read has given 0 */
-  int failed;            /* an errno: the session is dead */
-  size_t ahead;          /* bytes under way that the caller was not told of: 0 or 1 */
-  struct buffer unsent;  /* of a record that the socket did not take whole */
+  bool read_ended;      /* a read has given 0 */
+  int failed;           /* an errno: the session is dead */
+  size_t ahead;         /* bytes under way that the caller was not told of: 0 or 1 */
+  struct buffer unsent; /* of a record that the socket did not take whole */
   bool certificate_wanted, insecure;
-  uint8_t first[24];     /* the server's first bytes */
+  uint8_t first[24]; /* the server's first bytes */
   size_t first_length;
-  char peer[280];        /* "example.org:443" */
-  char host[260];        /* as the certificate should name it */
+  char peer[280]; /* "example.org:443" */
+  char host[260]; /* as the certificate should name it */
   char verdict[TRUST_TEXT_MAX];
   char text[512];
   char version[96];
@@ -144,10 +146,12 @@ static int on_certificate_wanted(SSL *ssl, X509 **certificate, EVP_PKEY **key) {
 static int configure(struct tls_context *c, const wsc_options *o, wsc_error **err) {
   static const unsigned char http[] = "\x08http/1.1";
   char reason[TLS_REASON_MAX];
-  if (SSL_CTX_set_min_proto_version(c->ctx, TLS1_2_VERSION) != 1 || SSL_CTX_set_alpn_protos(c->ctx, http, sizeof http - 1) != 0)
+  if (SSL_CTX_set_min_proto_version(c->ctx, TLS1_2_VERSION) != 1 ||
+      SSL_CTX_set_alpn_protos(c->ctx, http, sizeof http - 1) != 0)
     return error_set(err, WSC_ERR_TLS, "OpenSSL cannot be set up for TLS 1.2 and later: %s", tls_reason(reason));
   SSL_CTX_set_options(c->ctx, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-  SSL_CTX_set_mode(c->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+  SSL_CTX_set_mode(c->ctx,
+                   SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
   SSL_CTX_set_session_cache_mode(c->ctx, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_read_ahead(c->ctx, 1);
   SSL_CTX_set_default_read_buffer_len(c->ctx, READ_BUFFER);
@@ -260,7 +264,8 @@ static void explain_stranger(struct tls *t) {
     uint8_t c = t->first[i];
     at += (size_t)snprintf(shown + at, sizeof shown - at, c >= 0x20 && c < 0x7f ? "%c" : "\\x%02x", c);
   }
-  snprintf(t->text, sizeof t->text, "the server does not speak TLS, it began with \"%s\": should the URL begin with ws:// ?", shown);
+  snprintf(t->text, sizeof t->text,
+           "the server does not speak TLS, it began with \"%s\": should the URL begin with ws:// ?", shown);
 }
 
 static void explain_alert(struct tls *t, int alert) {
@@ -269,11 +274,10 @@ static void explain_alert(struct tls *t, int alert) {
   bool have = SSL_CTX_get0_certificate(t->context->ctx) != NULL;
   bool about_certificate = (alert >= 42 && alert <= 49) || alert == 116 || alert == 40;
   if (t->certificate_wanted && about_certificate)
-    hint = have ? "; it wants a client certificate, and that of CERT_FILE does not fit" : "; it wants a client certificate: set CERT_FILE and KEY_FILE";
-  else if (have && about_certificate && alert != 40)
-    hint = "; it does not accept the client certificate of CERT_FILE";
-  else if (alert == SSL_AD_PROTOCOL_VERSION)
-    hint = "; we speak TLS 1.2 and later";
+    hint = have ? "; it wants a client certificate, and that of CERT_FILE does not fit"
+                : "; it wants a client certificate: set CERT_FILE and KEY_FILE";
+  else if (have && about_certificate && alert != 40) hint = "; it does not accept the client certificate of CERT_FILE";
+  else if (alert == SSL_AD_PROTOCOL_VERSION) hint = "; we speak TLS 1.2 and later";
   snprintf(t->text, sizeof t->text, "the server ended it with the alert \"%s\" (%d)%s", name, alert, hint);
 }
 
@@ -322,7 +326,8 @@ static int handshake_failed(struct tls *t, int result, wsc_error **err) {
   if (result == -EPROTO) return error_set_info(err, &info, "TLS handshake with %s: %s", t->peer, t->text);
   info.status = result == -ENOMEM ? WSC_ERR_NOMEM : WSC_ERR_IO;
   info.os_error = -result;
-  if (result == 0) return error_set_info(err, &info, "TLS handshake with %s: the server closed the connection%s", t->peer, hint);
+  if (result == 0)
+    return error_set_info(err, &info, "TLS handshake with %s: the server closed the connection%s", t->peer, hint);
   return error_set_info(err, &info, "TLS handshake with %s: %s%s", t->peer, t->text, hint);
 }
 

@@ -15,12 +15,13 @@ struct tls_context *tls_context_ref(struct tls_context *c);
 void tls_context_unref(struct tls_context *c);
 
 /* One session over fd (borrowed). SNI and host check from url. Not thread-safe: the caller's lock covers every call.
- * handshake  WSC_OK, WSC_AGAIN (edge-triggered caller: try again when the socket is ready either way), WSC_ERR_TLS (the error says which host, which
- *            certificate (subject, issuer), what is wrong with it, which trust was searched; error_fatal WSC_GIVE_UP_TLS_TRUST), WSC_ERR_IO
- * read/write bytes (> 0), 0: end of stream (read), -EAGAIN, another -errno; -EPROTO: a TLS failure (tls_error_text). An end or an error
- *            stays: later calls answer the same. A write behaves like a socket's: what it has not counted may be changed, but for
- *            two cases. The last byte it counted as untaken may be under way already, so what is offered next must begin with it; a lone byte
- *            that met -EAGAIN is offered again
+ * handshake  WSC_OK, WSC_AGAIN (edge-triggered caller: try again when the socket is ready either way), WSC_ERR_TLS (the
+ *            error says which host, which certificate (subject, issuer), what is wrong with it, which trust was
+ *            searched; error_fatal WSC_GIVE_UP_TLS_TRUST), WSC_ERR_IO
+ * read/write bytes (> 0), 0: end of stream (read), -EAGAIN, another -errno; -EPROTO: a TLS failure (tls_error_text).
+ *            An end or an error stays: later calls answer the same. A write behaves like a socket's: after -EAGAIN
+ *            something else may be offered, after a short count what is offered next begins with the first byte not
+ *            counted (it may be under way already). Only a lone byte that met -EAGAIN must be offered again
  * pending    true when a read may give bytes without a new event of the socket; false after a read's -EAGAIN
  * shutdown   sends close_notify if it can without waiting */
 struct tls;

@@ -1,12 +1,13 @@
 /* Trust and certificates.
  *
- * The system's trust is OpenSSL's own default place, which SSL_CERT_FILE and SSL_CERT_DIR replace as they do everywhere; a library built on
- * one distribution and run on another finds nothing there, so the well-known bundles of the others are tried next. Somebody who
- * set one of the variables meant it: then nothing else is tried.
+ * The system's trust is OpenSSL's own default place, which SSL_CERT_FILE and SSL_CERT_DIR replace as they do
+ * everywhere; a library built on one distribution and run on another finds nothing there, so the well-known bundles
+ * of the others are tried next. Somebody who set one of the variables meant it: then nothing else is tried.
  *
- * A parsed system bundle takes more than a megabyte, so all contexts share one store as long as the file has not changed.
- * The shared one lies in `shared`: whoever needs it takes it out, and puts it back; who finds it taken loads one of its own. No lock, so a
- * fork in the middle costs a load and never a deadlock. It is kept with OpenSSL's allocator, for it belongs to no handle. */
+ * A parsed system bundle takes more than a megabyte, so all contexts share one store as long as the file has not
+ * changed. The shared one lies in `shared`: whoever needs it takes it out, and puts it back; who finds it taken
+ * loads one of its own. No lock, so a fork in the middle costs a load and never a deadlock. It is kept with
+ * OpenSSL's allocator, for it belongs to no handle. */
 #define _GNU_SOURCE
 #include "tls_trust.h"
 
@@ -38,10 +39,8 @@ struct trust_places trust_places = {.bundles = known_bundles};
 const char *tls_reason(char out[static TLS_REASON_MAX]) {
   unsigned long e = ERR_get_error();
   const char *reason = e ? ERR_reason_error_string(e) : NULL;
-  if (reason)
-    snprintf(out, TLS_REASON_MAX, "%s", reason);
-  else
-    snprintf(out, TLS_REASON_MAX, "OpenSSL error %lx", e);
+  if (reason) snprintf(out, TLS_REASON_MAX, "%s", reason);
+  else snprintf(out, TLS_REASON_MAX, "OpenSSL error %lx", e);
   ERR_clear_error();
   return out;
 }
@@ -118,8 +117,11 @@ static bool add_dir(X509_STORE *store, const char *path) {
 static int judge_certificates(const char *what, const char *path, size_t count, bool broken, wsc_error **err) {
   char reason[TLS_REASON_MAX];
   if (broken)
-    return error_set(err, WSC_ERR_TLS, "%s%s: certificate number %zu in it is damaged: %s", what, path, count + 1, tls_reason(reason));
-  if (count == 0) return error_set(err, WSC_ERR_TLS, "%s%s: there is no certificate in it (PEM, \"-----BEGIN CERTIFICATE-----\")", what, path);
+    return error_set(err, WSC_ERR_TLS, "%s%s: certificate number %zu in it is damaged: %s", what, path, count + 1,
+                     tls_reason(reason));
+  if (count == 0)
+    return error_set(err, WSC_ERR_TLS, "%s%s: there is no certificate in it (PEM, \"-----BEGIN CERTIFICATE-----\")",
+                     what, path);
   return WSC_OK;
 }
 
@@ -128,7 +130,8 @@ static int add_user_file(X509_STORE *store, const char *path, wsc_error **err) {
   BIO *in = open_file(path);
   if (!in) {
     int e = errno;
-    return error_set_info(err, &(struct error_info){.status = WSC_ERR_TLS, .os_error = e}, "CA_FILE %s: %s", path, error_errno_text(e, text));
+    return error_set_info(err, &(struct error_info){.status = WSC_ERR_TLS, .os_error = e}, "CA_FILE %s: %s", path,
+                          error_errno_text(e, text));
   }
   bool broken;
   size_t count = add_certificates(store, in, &broken);
@@ -149,14 +152,19 @@ static int add_user_dir(X509_STORE *store, const char *path, wsc_error **err) {
   char text[128];
   size_t count;
   int e = look_into_dir(path, &count);
-  if (e) return error_set_info(err, &(struct error_info){.status = WSC_ERR_TLS, .os_error = e}, "CA_DIR %s: %s", path, error_errno_text(e, text));
+  if (e)
+    return error_set_info(err, &(struct error_info){.status = WSC_ERR_TLS, .os_error = e}, "CA_DIR %s: %s", path,
+                          error_errno_text(e, text));
   if (count == 0)
-    return error_set(err, WSC_ERR_TLS, "CA_DIR %s: there is no certificate under a hashed name in it (\"openssl rehash\" makes them)", path);
+    return error_set(err, WSC_ERR_TLS,
+                     "CA_DIR %s: there is no certificate under a hashed name in it (\"openssl rehash\" makes them)",
+                     path);
   return add_dir(store, path) ? WSC_OK : no_memory(err);
 }
 
 static int load_users(SSL_CTX *ctx, const wsc_options *o, struct buffer *searched, wsc_error **err) {
-  const char *file = options_str(o, WSC_OPT_CA_FILE), *dir = options_str(o, WSC_OPT_CA_DIR), *pem = options_str(o, WSC_OPT_CA_PEM);
+  const char *file = options_str(o, WSC_OPT_CA_FILE), *dir = options_str(o, WSC_OPT_CA_DIR),
+             *pem = options_str(o, WSC_OPT_CA_PEM);
   X509_STORE *store = SSL_CTX_get_cert_store(ctx);
   int status = WSC_OK;
   if (file) status = add_user_file(store, file, err);
@@ -194,7 +202,8 @@ struct places {
 };
 
 static struct places system_places(void) {
-  const char *file = secure_getenv(X509_get_default_cert_file_env()), *dir = secure_getenv(X509_get_default_cert_dir_env());
+  const char *file = secure_getenv(X509_get_default_cert_file_env()),
+             *dir = secure_getenv(X509_get_default_cert_dir_env());
   struct places p = {.file_set = file && *file, .dir_set = dir && *dir};
   p.file = p.file_set ? file : trust_places.file ? trust_places.file : X509_get_default_cert_file();
   p.dir = p.dir_set ? dir : trust_places.dir ? trust_places.dir : X509_get_default_cert_dir();
@@ -204,8 +213,8 @@ static struct places system_places(void) {
 static int file_state(struct buffer *out, const char *path) {
   struct stat s;
   if (stat(path, &s) != 0) return buffer_printf(out, "%s -\n", path);
-  return buffer_printf(out, "%s %lld.%ld %lld %llu\n", path, (long long)s.st_mtim.tv_sec, s.st_mtim.tv_nsec, (long long)s.st_size,
-                       (unsigned long long)s.st_ino);
+  return buffer_printf(out, "%s %lld.%ld %lld %llu\n", path, (long long)s.st_mtim.tv_sec, s.st_mtim.tv_nsec,
+                       (long long)s.st_size, (unsigned long long)s.st_ino);
 }
 
 /* Everything that decides what is loaded. Certificates in a directory are looked up by name when they are needed. */
@@ -240,7 +249,8 @@ static size_t add_system_dir(X509_STORE *store, const char *path, const char *va
   int e = look_into_dir(path, &count);
   if (e == 0 && count > 0 && !add_dir(store, path)) count = 0;
   const char *why = e ? error_errno_text(e, text) : count ? "" : "no certificate in it";
-  (void)buffer_printf(searched, "%s%s%s%s%s%s%s", comma, variable, equals, path, *why ? " (" : "", why, *why ? ")" : "");
+  (void)buffer_printf(searched, "%s%s%s%s%s%s%s", comma, variable, equals, path, *why ? " (" : "", why,
+                      *why ? ")" : "");
   return count;
 }
 
@@ -297,9 +307,10 @@ static int load_systems(SSL_CTX *ctx, struct buffer *searched, wsc_error **err) 
   }
   if (none) {
     system_trust_free(s);
-    return error_set_info(err, &(struct error_info){.status = WSC_ERR_TLS, .fatal = WSC_GIVE_UP_TLS_TRUST},
-                          "this machine has no certificates to trust; searched %.*s. Install the package ca-certificates, or set CA_FILE",
-                          (int)searched->length, (char *)searched->data);
+    return error_set_info(
+        err, &(struct error_info){.status = WSC_ERR_TLS, .fatal = WSC_GIVE_UP_TLS_TRUST},
+        "this machine has no certificates to trust; searched %.*s. Install the package ca-certificates, or set CA_FILE",
+        (int)searched->length, (char *)searched->data);
   }
   system_trust_free(atomic_exchange(&shared, s));
   return WSC_OK;
@@ -307,7 +318,8 @@ static int load_systems(SSL_CTX *ctx, struct buffer *searched, wsc_error **err) 
 
 int trust_load(SSL_CTX *ctx, const wsc_options *o, char **searched, wsc_error **err) {
   struct buffer text = {0};
-  bool users = options_is_set(o, WSC_OPT_CA_FILE) || options_is_set(o, WSC_OPT_CA_DIR) || options_is_set(o, WSC_OPT_CA_PEM);
+  bool users =
+      options_is_set(o, WSC_OPT_CA_FILE) || options_is_set(o, WSC_OPT_CA_DIR) || options_is_set(o, WSC_OPT_CA_PEM);
   int status = users ? load_users(ctx, o, &text, err) : load_systems(ctx, &text, err);
   *searched = status == WSC_OK ? mem_strndup((char *)text.data, text.length) : NULL;
   buffer_free(&text);
@@ -318,7 +330,8 @@ int trust_load(SSL_CTX *ctx, const wsc_options *o, char **searched, wsc_error **
 
 static int cannot_read(const char *option, const char *path, int e, wsc_error **err) {
   char text[128];
-  return error_set_info(err, &(struct error_info){.status = WSC_ERR_TLS, .os_error = e}, "%s %s: %s", option, path, error_errno_text(e, text));
+  return error_set_info(err, &(struct error_info){.status = WSC_ERR_TLS, .os_error = e}, "%s %s: %s", option, path,
+                        error_errno_text(e, text));
 }
 
 static int load_certificate(SSL_CTX *ctx, const char *path, wsc_error **err) {
@@ -331,7 +344,8 @@ static int load_certificate(SSL_CTX *ctx, const char *path, wsc_error **err) {
   unsigned long e = ERR_peek_error();
   if (ERR_GET_LIB(e) == ERR_LIB_PEM && ERR_GET_REASON(e) == PEM_R_NO_START_LINE) {
     ERR_clear_error();
-    return error_set(err, WSC_ERR_TLS, "CERT_FILE %s: there is no certificate in it (PEM, \"-----BEGIN CERTIFICATE-----\")", path);
+    return error_set(err, WSC_ERR_TLS,
+                     "CERT_FILE %s: there is no certificate in it (PEM, \"-----BEGIN CERTIFICATE-----\")", path);
   }
   return error_set(err, WSC_ERR_TLS, "CERT_FILE %s: not a certificate that can be used: %s", path, tls_reason(reason));
 }
@@ -347,8 +361,10 @@ static int load_key(SSL_CTX *ctx, const char *option, const char *path, wsc_erro
   if (!key && encrypted) {
     ERR_clear_error();
     return error_set(err, WSC_ERR_TLS,
-                     "%s %s: the key is encrypted with a passphrase, and none is asked for: decrypt it with \"openssl pkey -in ... -out ...\" "
-                     "into a file that only its user can read", option, path);
+                     "%s %s: the key is encrypted with a passphrase, and none is asked for: decrypt it with \"openssl "
+                     "pkey -in ... -out ...\" "
+                     "into a file that only its user can read",
+                     option, path);
   }
   if (!key) {
     unsigned long e = ERR_peek_last_error();
@@ -361,7 +377,8 @@ static int load_key(SSL_CTX *ctx, const char *option, const char *path, wsc_erro
   EVP_PKEY_free(key);
   if (ok == 1 && SSL_CTX_check_private_key(ctx) == 1) return WSC_OK;
   unsigned long e = ERR_peek_last_error();
-  bool differ = ERR_GET_LIB(e) == ERR_LIB_X509 && (ERR_GET_REASON(e) == X509_R_KEY_VALUES_MISMATCH || ERR_GET_REASON(e) == X509_R_KEY_TYPE_MISMATCH);
+  bool differ = ERR_GET_LIB(e) == ERR_LIB_X509 &&
+                (ERR_GET_REASON(e) == X509_R_KEY_VALUES_MISMATCH || ERR_GET_REASON(e) == X509_R_KEY_TYPE_MISMATCH);
   const char *why = tls_reason(reason);
   if (differ) why = "this key does not belong to the certificate of CERT_FILE";
   return error_set(err, WSC_ERR_TLS, "%s %s: %s", option, path, why);
@@ -395,7 +412,8 @@ static const char *name_text(const X509_NAME *name, char out[static NAME_MAX_SHO
 static const char *time_text(const ASN1_TIME *time, char out[static 80]) {
   struct tm t;
   if (ASN1_TIME_to_tm(time, &t) != 1) return "an unreadable date";
-  snprintf(out, 80, "%04d-%02d-%02d %02d:%02d:%02d UTC", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec);
+  snprintf(out, 80, "%04d-%02d-%02d %02d:%02d:%02d UTC", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min,
+           t.tm_sec);
   return out;
 }
 
@@ -433,8 +451,7 @@ static const char *hosts_text(X509 *certificate, char *out, size_t size) {
     const GENERAL_NAME *n = sk_GENERAL_NAME_value(names, i);
     if (n->type == GEN_DNS)
       append(out, size, ", ", (const char *)ASN1_STRING_get0_data(n->d.dNSName), ASN1_STRING_length(n->d.dNSName));
-    else if (n->type == GEN_IPADD)
-      append_ip(out, size, n->d.iPAddress);
+    else if (n->type == GEN_IPADD) append_ip(out, size, n->d.iPAddress);
   }
   if (count > 8) append(out, size, ", ", "...", 3);
   GENERAL_NAMES_free(names);
@@ -456,11 +473,12 @@ void trust_explain(X509_STORE_CTX *verified, const char *host, const char *searc
   int sent_count = sent ? sk_X509_num(sent) : 0;
   switch (error) {
   case X509_V_ERR_CERT_HAS_EXPIRED:
-    snprintf(out, TRUST_TEXT_MAX, "certificate \"%s\" (issuer \"%s\") expired on %s; this machine's clock says %s", subject, issuer,
-             time_text(X509_get0_notAfter(x), when), now_text(now));
+    snprintf(out, TRUST_TEXT_MAX, "certificate \"%s\" (issuer \"%s\") expired on %s; this machine's clock says %s",
+             subject, issuer, time_text(X509_get0_notAfter(x), when), now_text(now));
     break;
   case X509_V_ERR_CERT_NOT_YET_VALID:
-    snprintf(out, TRUST_TEXT_MAX, "certificate \"%s\" (issuer \"%s\") is not valid before %s; this machine's clock says %s", subject, issuer,
+    snprintf(out, TRUST_TEXT_MAX,
+             "certificate \"%s\" (issuer \"%s\") is not valid before %s; this machine's clock says %s", subject, issuer,
              time_text(X509_get0_notBefore(x), when), now_text(now));
     break;
   case X509_V_ERR_HOSTNAME_MISMATCH:
@@ -470,19 +488,24 @@ void trust_explain(X509_STORE_CTX *verified, const char *host, const char *searc
              *hosts ? hosts : "no host at all (it has no subjectAltName)", host);
     break;
   case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-    snprintf(out, TRUST_TEXT_MAX, "certificate \"%s\" is signed by itself and not trusted; searched %s", subject, searched);
+    snprintf(out, TRUST_TEXT_MAX, "certificate \"%s\" is signed by itself and not trusted; searched %s", subject,
+             searched);
     break;
   case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-    snprintf(out, TRUST_TEXT_MAX, "the certificates lead to \"%s\", which is not trusted; searched %s", subject, searched);
+    snprintf(out, TRUST_TEXT_MAX, "the certificates lead to \"%s\", which is not trusted; searched %s", subject,
+             searched);
     break;
   case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
   case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
   case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-    snprintf(out, TRUST_TEXT_MAX,
-             "issuer \"%s\" of certificate \"%s\" is not trusted; searched %s and what the server sent (%d certificate%s%s)", issuer, subject,
-             searched, sent_count, sent_count == 1 ? "" : "s", sent_count == 1 ? ": is an intermediate one missing there?" : "");
+    snprintf(
+        out, TRUST_TEXT_MAX,
+        "issuer \"%s\" of certificate \"%s\" is not trusted; searched %s and what the server sent (%d certificate%s%s)",
+        issuer, subject, searched, sent_count, sent_count == 1 ? "" : "s",
+        sent_count == 1 ? ": is an intermediate one missing there?" : "");
     break;
   default:
-    snprintf(out, TRUST_TEXT_MAX, "certificate \"%s\" (issuer \"%s\") is not acceptable: %s; searched %s", subject, issuer, text, searched);
+    snprintf(out, TRUST_TEXT_MAX, "certificate \"%s\" (issuer \"%s\") is not acceptable: %s; searched %s", subject,
+             issuer, text, searched);
   }
 }

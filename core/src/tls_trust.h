@@ -6,8 +6,9 @@
 
 #include <openssl/ssl.h>
 
-/* Gives ctx the certificates it trusts: those of the options CA_FILE, CA_DIR, CA_PEM, or else the system's. *searched (mem_free) says where they
- * come from, for errors. errors: WSC_ERR_TLS naming file and cause, WSC_ERR_NOMEM */
+/* Gives ctx the certificates it trusts: those of the options CA_FILE, CA_DIR, CA_PEM, or else the system's.
+ * *searched (mem_free) says where they come from, for errors. errors: WSC_ERR_TLS naming file and cause,
+ * WSC_ERR_NOMEM */
 int trust_load(SSL_CTX *ctx, const wsc_options *o, char **searched, wsc_error **err);
 /* The client certificate and its key, when there are any. Never asks for a passphrase. errors: as above */
 int identity_load(SSL_CTX *ctx, const wsc_options *o, wsc_error **err);

@@ -1,4 +1,5 @@
-/* The upgrade: the request byte for byte, and every answer once in one piece, once byte by byte and once cut at every place. */
+/* The upgrade: the request byte for byte, and every answer once in one piece, once byte by byte and once cut at
+ * every place. */
 #define _GNU_SOURCE
 #include "handshake.h"
 
@@ -50,7 +51,8 @@ static void a_plain_request(void) {
   wsc_options *o = wsc_options_new();
   CHECK_STR(request("ws://example.org/chat?room=1", o, got),
             "GET /chat?room=1 HTTP/1.1\r\nHost: example.org\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Key: KEY\r\nSec-WebSocket-Version: 13\r\nUser-Agent: wscengine/" WSC_VERSION_STRING "\r\n\r\n");
+            "Sec-WebSocket-Key: KEY\r\nSec-WebSocket-Version: 13\r\nUser-Agent: wscengine/" WSC_VERSION_STRING
+            "\r\n\r\n");
   wsc_options_free(o);
 }
 
@@ -197,25 +199,33 @@ static void refused(const char *answer, int fatal, int http_status, const char *
   }
 }
 
-#define GOOD "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n"
+#define GOOD \
+  "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n"
 
 static void good_answers(void) {
   accepted(GOOD "\r\n", 0, "");
   accepted(GOOD "\r\n\x81\x05hello", 7, "");
-  accepted("HTTP/1.1 101\r\nupgrade: WebSocket\r\nCONNECTION: keep-alive, UPGRADE\r\nsec-websocket-accept:ACCEPT\r\n\r\n", 0, "");
-  accepted("HTTP/1.1 101 \r\nUpgrade: h2c , websocket\r\nConnection: keep-alive\r\nConnection:\tUpgrade \r\nSec-WebSocket-Accept: \t ACCEPT \r\n\r\n", 0, "");
+  accepted(
+      "HTTP/1.1 101\r\nupgrade: WebSocket\r\nCONNECTION: keep-alive, UPGRADE\r\nsec-websocket-accept:ACCEPT\r\n\r\n", 0,
+      "");
+  accepted("HTTP/1.1 101 \r\nUpgrade: h2c , websocket\r\nConnection: keep-alive\r\nConnection:\tUpgrade "
+           "\r\nSec-WebSocket-Accept: \t ACCEPT \r\n\r\n",
+           0, "");
   accepted(GOOD "Sec-WebSocket-Protocol: chat.v1\r\n\r\n\x88", 1, "chat.v1");
   accepted(GOOD "Sec-WebSocket-Extensions: \r\nContent-Length: 5\r\nX: \x80\xff\r\n\r\n", 0, "");
 }
 
 static void forms_that_are_tolerated(void) {
   accepted("HTTP/1.1 101 Hi\nUpgrade: websocket\nConnection: Upgrade\nSec-WebSocket-Accept: ACCEPT\n\n\x82", 1, "");
-  accepted("HTTP/1.1 101 Hi\r\nUpgrade:\r\n websocket\r\nConnection: keep-alive,\n\tUpgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n", 0, "");
+  accepted("HTTP/1.1 101 Hi\r\nUpgrade:\r\n websocket\r\nConnection: keep-alive,\n\tUpgrade\r\nSec-WebSocket-Accept: "
+           "ACCEPT\r\n\r\n",
+           0, "");
 }
 
 static void interim_answers_are_skipped(void) {
   accepted("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" GOOD "\r\nframe", 5, "");
-  refused("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", WSC_GIVE_UP_REFUSED, 404, "404 Not Found");
+  refused("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", WSC_GIVE_UP_REFUSED,
+          404, "404 Not Found");
 }
 
 static void a_good_answer_keeps_its_headers(void) {
@@ -230,25 +240,33 @@ static void a_good_answer_keeps_its_headers(void) {
 
 static void malformed_upgrades(void) {
   static const char *const rows[][2] = {
-      {"HTTP/1.1 101 S\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n", "no header \"Upgrade: websocket\""},
-      {"HTTP/1.1 101 S\r\nUpgrade: websockets\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n", "header Upgrade is \"websockets\""},
-      {"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n", "no header \"Connection: Upgrade\""},
-      {"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: close\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n", "header Connection is \"close\""},
+      {"HTTP/1.1 101 S\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n",
+       "no header \"Upgrade: websocket\""},
+      {"HTTP/1.1 101 S\r\nUpgrade: websockets\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n",
+       "header Upgrade is \"websockets\""},
+      {"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n",
+       "no header \"Connection: Upgrade\""},
+      {"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: close\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n",
+       "header Connection is \"close\""},
       {"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", "no header Sec-WebSocket-Accept"},
-      {"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: c3RhbGU=\r\n\r\n", "Sec-WebSocket-Accept is \"c3RhbGU=\""},
+      {"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: c3RhbGU=\r\n\r\n",
+       "Sec-WebSocket-Accept is \"c3RhbGU=\""},
       {GOOD "Sec-WebSocket-Accept: x\r\n\r\n", "Sec-WebSocket-Accept comes more than once"},
       {GOOD "Sec-WebSocket-Protocol: other\r\n\r\n", "subprotocol \"other\", which was not offered"},
       {GOOD "Sec-WebSocket-Protocol: CHAT.v1\r\n\r\n", "subprotocol \"CHAT.v1\", which was not offered"},
       {GOOD "Sec-WebSocket-Protocol: chat.v1, chat.v2\r\n\r\n", "subprotocol \"chat.v1, chat.v2\""},
-      {GOOD "Sec-WebSocket-Protocol: chat.v1\r\nSec-WebSocket-Protocol: chat.v1\r\n\r\n", "Sec-WebSocket-Protocol comes more than once"},
-      {GOOD "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n", "extension \"permessage-deflate\", but none was offered"},
+      {GOOD "Sec-WebSocket-Protocol: chat.v1\r\nSec-WebSocket-Protocol: chat.v1\r\n\r\n",
+       "Sec-WebSocket-Protocol comes more than once"},
+      {GOOD "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
+       "extension \"permessage-deflate\", but none was offered"},
       {GOOD "no colon here\r\n\r\n", "a line that is no header: \"no colon here\""},
       {GOOD "Bad Name: x\r\n\r\n", "a line that is no header: \"Bad Name: x\""},
       {GOOD "Space : x\r\n\r\n", "a line that is no header: \"Space : x\""},
       {GOOD ": x\r\n\r\n", "a line that is no header: \": x\""},
       {GOOD "X: a\rb\r\n\r\n", "a line that is no header: \"X: a\\x0db\""},
       {"HTTP/1.1 101 S\r\n folded: first\r\nUpgrade: websocket\r\n\r\n", "a line that is no header"},
-      {"HTTP/1.0 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n", "HTTP/1.0"},
+      {"HTTP/1.0 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n",
+       "HTTP/1.0"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     refused(rows[i][0], WSC_GIVE_UP_UPGRADE, 101, rows[i][1]);
@@ -265,8 +283,9 @@ static void a_nul_in_a_header_is_malformed(void) {
 }
 
 static void bad_first_lines(void) {
-  static const char *const rows[] = {"HTTP/1.1 99 Low\r\n\r\n",    "HTTP/1.1 1010 Long\r\n\r\n", "HTTP/1.1 abc\r\n\r\n", "HTTP/2 101 S\r\n\r\n",
-                                     "HTTP/1.1  101 two\r\n\r\n", "HTTP/1.1 10\r\n\r\n",        "HTTP/x\r\n\r\n",       "HTTP/1.1 099 zero\r\n\r\n"};
+  static const char *const rows[] = {"HTTP/1.1 99 Low\r\n\r\n", "HTTP/1.1 1010 Long\r\n\r\n", "HTTP/1.1 abc\r\n\r\n",
+                                     "HTTP/2 101 S\r\n\r\n",    "HTTP/1.1  101 two\r\n\r\n",  "HTTP/1.1 10\r\n\r\n",
+                                     "HTTP/x\r\n\r\n",          "HTTP/1.1 099 zero\r\n\r\n"};
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     refused(rows[i], WSC_GIVE_UP_UPGRADE, 0, "first line is no HTTP/1.1 status: \"HTTP/");
   }
@@ -275,11 +294,13 @@ static void bad_first_lines(void) {
 static void what_is_not_http_is_shown(void) {
   struct ended e = feed_whole("SSH-2.0-OpenSSH_9.2\r\n");
   CHECK_EQ(e.status, WSC_ERR_HANDSHAKE); /* at once: such a server waits for us now */
-  CHECK_HAS(wsc_error_message(e.error), "does not speak HTTP: its answer begins with \"SSH-2.0-OpenSSH_9.2\\x0d\\x0a\"");
+  CHECK_HAS(wsc_error_message(e.error),
+            "does not speak HTTP: its answer begins with \"SSH-2.0-OpenSSH_9.2\\x0d\\x0a\"");
   CHECK_EQ(error_fatal(e.error), WSC_GIVE_UP_UPGRADE);
   forget(&e);
   e = feed("\x15\x03\x01\x00\x02\x02\x46", 7, 0, SIZE_MAX);
-  CHECK_HAS(wsc_error_message(e.error), "\"\\x15\\x03\\x01\\x00\\x02\\x02F\"; it looks like TLS: should the URL begin with wss:// ?");
+  CHECK_HAS(wsc_error_message(e.error),
+            "\"\\x15\\x03\\x01\\x00\\x02\\x02F\"; it looks like TLS: should the URL begin with wss:// ?");
   forget(&e);
   e = feed("HTTq", 4, 0, 1); /* the fourth byte decides */
   CHECK_EQ(e.status, WSC_ERR_HANDSHAKE);
@@ -366,8 +387,18 @@ static void small_pieces_are_not_looked_at_again(void) {
 static void statuses_and_what_they_mean(void) {
   static const struct {
     int status, fatal;
-  } rows[] = {{200, WSC_GIVE_UP_REFUSED}, {204, WSC_GIVE_UP_REFUSED}, {301, WSC_GIVE_UP_REFUSED}, {401, WSC_GIVE_UP_REFUSED},
-              {403, WSC_GIVE_UP_REFUSED}, {404, WSC_GIVE_UP_REFUSED}, {408, 0}, {425, 0}, {429, 0}, {500, 0}, {503, 0}, {999, 0}};
+  } rows[] = {{200, WSC_GIVE_UP_REFUSED},
+              {204, WSC_GIVE_UP_REFUSED},
+              {301, WSC_GIVE_UP_REFUSED},
+              {401, WSC_GIVE_UP_REFUSED},
+              {403, WSC_GIVE_UP_REFUSED},
+              {404, WSC_GIVE_UP_REFUSED},
+              {408, 0},
+              {425, 0},
+              {429, 0},
+              {500, 0},
+              {503, 0},
+              {999, 0}};
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     char answer[100], want[100];
     snprintf(answer, sizeof answer, "HTTP/1.1 %d Why\r\nContent-Length: 0\r\n\r\n", rows[i].status);
@@ -375,7 +406,8 @@ static void statuses_and_what_they_mean(void) {
     refused(answer, rows[i].fatal, rows[i].status, want);
   }
   refused("HTTP/1.0 200 OK\r\n\r\n", WSC_GIVE_UP_REFUSED, 200, "200 OK");
-  refused("HTTP/1.1 503 Busy\r\nnot a header\r\nContent-Length: 0\r\n\r\n", 0, 503, "503 Busy"); /* its form matters less than what it says */
+  refused("HTTP/1.1 503 Busy\r\nnot a header\r\nContent-Length: 0\r\n\r\n", 0, 503,
+          "503 Busy"); /* its form matters less than what it says */
 }
 
 /* The body as it is kept, however the answer is cut. */
@@ -400,9 +432,11 @@ static void bodies_are_kept(void) {
   body_is("HTTP/1.1 403 No\r\n\r\nuntil the end", "until the end");
   body_is("HTTP/1.1 204 No\r\n\r\nnone", "");
   body_is("HTTP/1.1 403 No\r\nTransfer-Encoding: gzip, CHUNKED\r\nContent-Length: 1\r\n\r\n"
-          "5\r\nhello\r\n00A;name=value\r\n, chunks! \r\n0\r\nTrailer: x\r\n\r\nmore", "hello, chunks! ");
+          "5\r\nhello\r\n00A;name=value\r\n, chunks! \r\n0\r\nTrailer: x\r\n\r\nmore",
+          "hello, chunks! ");
   body_is("HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n5\nhello\n0\n\n", "hello");
-  body_is("HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX5\r\nworld", "hello"); /* broken: what came before stays */
+  body_is("HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX5\r\nworld",
+          "hello"); /* broken: what came before stays */
   body_is("HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "");
   body_is("HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nx", "");
   body_is("HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n8\r\ncut", "cut");
@@ -417,7 +451,8 @@ static void what_is_no_chunk_ends_the_body_at_once(void) {
 }
 
 static void a_body_has_a_limit(void) {
-  static const char *const starts[] = {"HTTP/1.1 403 No\r\n\r\n", "HTTP/1.1 403 No\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+  static const char *const starts[] = {"HTTP/1.1 403 No\r\n\r\n",
+                                       "HTTP/1.1 403 No\r\nContent-Length: 99999999999999999999999\r\n\r\n",
                                        "HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n1000000\r\n"};
   for (size_t i = 0; i < 3; i++) {
     char *text = repeat(starts[i], 'b', HANDSHAKE_BODY_MAX + 5000);
@@ -433,11 +468,15 @@ static void a_body_has_a_limit(void) {
 
 static void the_error_says_why(void) {
   static const char *const rows[][2] = {
-      {"HTTP/1.1 503 Busy\r\nContent-Type: text/plain\r\n\r\n\r\n  maintenance until 5\nsecond line", "503 Busy: maintenance until 5"},
-      {"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\n\r\n<html>\r\n<head><title>upstream down</title></head></html>",
+      {"HTTP/1.1 503 Busy\r\nContent-Type: text/plain\r\n\r\n\r\n  maintenance until 5\nsecond line",
+       "503 Busy: maintenance until 5"},
+      {"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\n\r\n<html>\r\n<head><title>upstream "
+       "down</title></head></html>",
        "502 Bad Gateway: upstream down"},
-      {"HTTP/1.1 400 Bad\r\nContent-Type: application/json\r\n\r\n{\"error\":\"token \x01 expired\"}", "400 Bad: {\"error\":\"token ? expired\"}"},
-      {"HTTP/1.1 302 Found\r\nLocation: https://example.org/login?token=secret\r\n\r\n", "it points to https://example.org/login;"},
+      {"HTTP/1.1 400 Bad\r\nContent-Type: application/json\r\n\r\n{\"error\":\"token \x01 expired\"}",
+       "400 Bad: {\"error\":\"token ? expired\"}"},
+      {"HTTP/1.1 302 Found\r\nLocation: https://example.org/login?token=secret\r\n\r\n",
+       "it points to https://example.org/login;"},
       {"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=x\r\n\r\n", "it asks for authentication: Basic realm=x"},
       {"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 8\r\n\r\n", "it speaks 8"},
   };
@@ -488,8 +527,11 @@ static void retry_after_is_read(void) {
   CHECK(retry_after("HTTP/1.1 503 B\r\nRetry-After: 99999999999999999999999999\r\n\r\n") > INT64_C(86400000));
   CHECK_EQ(retry_after("HTTP/1.1 503 B\r\nRetry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n"), 7000);
   /* The answer's own Date is the better clock. */
-  CHECK_EQ(retry_after("HTTP/1.1 503 B\r\nDate: Sun, 06 Nov 1994 08:48:37 GMT\r\nRetry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n"), 60000);
-  CHECK_EQ(retry_after("HTTP/1.1 503 B\r\nRetry-After: Sun, 06 Nov 1994 08:49:00 GMT\r\n\r\n"), -1); /* in the past: no wait */
+  CHECK_EQ(retry_after("HTTP/1.1 503 B\r\nDate: Sun, 06 Nov 1994 08:48:37 GMT\r\nRetry-After: Sun, 06 Nov 1994 "
+                       "08:49:37 GMT\r\n\r\n"),
+           60000);
+  CHECK_EQ(retry_after("HTTP/1.1 503 B\r\nRetry-After: Sun, 06 Nov 1994 08:49:00 GMT\r\n\r\n"),
+           -1); /* in the past: no wait */
 }
 
 static void http_dates(void) {
@@ -497,8 +539,15 @@ static void http_dates(void) {
   CHECK_EQ(refusal_http_date("Sunday, 06-Nov-94 08:49:37 GMT"), 784111777);
   CHECK_EQ(refusal_http_date("Sun Nov  6 08:49:37 1994"), 784111777);
   CHECK_EQ(refusal_http_date("Thu, 01 Jan 2026 00:00:00 GMT"), 1767225600);
-  static const char *const bad[] = {"", "Sun", "Sun, 06 Nov 1994", "Sun, 06 Nov 1994 08:49:37 PST", "Sun, 06 Nov 1994 08:49:37 GMT x", "Sun, 06 Foo 1994 08:49:37 GMT",
-                                    "Sun, 06 Nov 1994 25:49:37 GMT", "Sun, 40 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1894 08:49:37 GMT"};
+  static const char *const bad[] = {"",
+                                    "Sun",
+                                    "Sun, 06 Nov 1994",
+                                    "Sun, 06 Nov 1994 08:49:37 PST",
+                                    "Sun, 06 Nov 1994 08:49:37 GMT x",
+                                    "Sun, 06 Foo 1994 08:49:37 GMT",
+                                    "Sun, 06 Nov 1994 25:49:37 GMT",
+                                    "Sun, 40 Nov 1994 08:49:37 GMT",
+                                    "Sun, 06 Nov 1894 08:49:37 GMT"};
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) CHECK_EQ(refusal_http_date(bad[i]), -1);
 }
 
@@ -521,8 +570,10 @@ static void a_deadline_in_the_body_tells_the_refusal(void) {
 }
 
 static void lack_of_memory_is_survived(void) {
-  static const char *const answers[] = {GOOD "Sec-WebSocket-Protocol: chat.v1\r\nA: b\r\n\r\n", GOOD "Sec-WebSocket-Protocol: bad\r\n\r\n",
-                                        "HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "HTTP/1.1 200 OK\r\nX: y\r\n\r\nbody"};
+  static const char *const answers[] = {
+      GOOD "Sec-WebSocket-Protocol: chat.v1\r\nA: b\r\n\r\n", GOOD "Sec-WebSocket-Protocol: bad\r\n\r\n",
+      "HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+      "HTTP/1.1 200 OK\r\nX: y\r\n\r\nbody"};
   struct url u = parse("ws://user:pass@example.org/path");
   for (size_t i = 0; i < 4; i++) {
     bool failed = true;
@@ -537,12 +588,15 @@ static void lack_of_memory_is_survived(void) {
       if (status != WSC_OK) CHECK_EQ(out.length, 0);
       size_t length = status == WSC_OK ? prepare(answers[i], strlen(answers[i]), h.key, text) : 0, used = 0, at = 0;
       if (status == WSC_OK) status = WSC_AGAIN;
-      for (; status == WSC_AGAIN && at < length; at += used) status = handshake_feed(&h, options, (uint8_t *)text + at, 1, &used, &e);
+      for (; status == WSC_AGAIN && at < length; at += used)
+        status = handshake_feed(&h, options, (uint8_t *)text + at, 1, &used, &e);
       if (status == WSC_AGAIN) status = handshake_feed(&h, options, NULL, 0, &used, &e);
       failed = mem_failed();
       mem_fail_after(-1);
       if (!failed) CHECK_EQ(status, i == 0 ? WSC_OK : WSC_ERR_HANDSHAKE);
-      else CHECK(status == WSC_ERR_NOMEM || status == WSC_ERR_HANDSHAKE); /* the latter when only its text could not be made */
+      else
+        CHECK(status == WSC_ERR_NOMEM ||
+              status == WSC_ERR_HANDSHAKE); /* the latter when only its text could not be made */
       CHECK_EQ(wsc_error_status(e), status);
       wsc_error_unref(e);
       handshake_free(&h);

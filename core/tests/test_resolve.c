@@ -1,5 +1,5 @@
-/* Look-ups, with getaddrinfo in the test's hand: names hang until they are let go. No test waits for time to pass, only for something to
- * happen. */
+/* Look-ups, with getaddrinfo in the test's hand: names hang until they are let go. No test waits for time to pass,
+ * only for something to happen. */
 #define _GNU_SOURCE
 #include "resolve.h"
 
@@ -16,7 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* The stand-in for getaddrinfo: "hang..." waits for let_go, "none" and its like fail, everything else is 192.0.2.1 and 2001:db8::1. */
+/* The stand-in for getaddrinfo: "hang..." waits for let_go, "none" and its like fail, everything else is 192.0.2.1
+ * and 2001:db8::1. */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static int calls, hanging, to_let_go;
@@ -118,8 +119,10 @@ static void check_answer(struct resolve *r) {
 }
 
 static void a_literal_needs_no_thread(void) {
-  static const char *const rows[][2] = {
-      {"127.0.0.1", "127.0.0.1:80"}, {"::1", "[::1]:80"}, {"2001:db8::10:0", "[2001:db8::10:0]:80"}, {"::ffff:192.0.2.7", "[::ffff:192.0.2.7]:80"}};
+  static const char *const rows[][2] = {{"127.0.0.1", "127.0.0.1:80"},
+                                        {"::1", "[::1]:80"},
+                                        {"2001:db8::10:0", "[2001:db8::10:0]:80"},
+                                        {"::ffff:192.0.2.7", "[::ffff:192.0.2.7]:80"}};
   int before = calls_so_far(), woken = 0;
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     struct resolve *r;
@@ -268,7 +271,15 @@ static void a_hanging_name_asked_again_stays_replaced(void) {
   check_answer(c);
   CHECK_EQ(calls_so_far(), before + 1); /* a and b joined what was under way */
   resolve_end(c);
-  let_go(2);
+  resolve_end(begin("hang.a", &never)); /* given up or not, it counts once: */
+  resolve_end(a);
+  a = begin("hang.a", &never);
+  struct resolve *d[3] = {begin("hang.d", &woken), begin("hang.e", &woken), begin("hang.f", &woken)};
+  wait_hanging(4);
+  CHECK_EQ(resolve_thread_count(), 4);
+  let_go(5);
+  wait_woken(&woken, 4);
+  for (int i = 0; i < 3; i++) resolve_end(d[i]);
   wait_woken(&never, 2);
   check_answer(a);
   check_answer(b);
@@ -289,7 +300,8 @@ static void giving_up_a_running_one_lets_the_queue_go_on(void) {
   wait_hanging(0);
 }
 
-/* Replacements are for as long as something hangs: then two are enough again, and the others leave without waiting for their hour. */
+/* Replacements are for as long as something hangs: then two are enough again, and the others leave without waiting
+ * for their hour. */
 static void replacements_leave_when_the_abandoned_come_back(void) {
   int woken = 0, never = 0;
   struct resolve *r[4];

@@ -1,5 +1,6 @@
-/* TLS sessions against a server in this very thread, every byte under control, and against `openssl s_server` and Python's ssl: the socket's
- * moods change nothing, ends and errors stay, memory may fail anywhere. Trust is test_tls_trust.c's. */
+/* TLS sessions against a server in this very thread, every byte under control, and against `openssl s_server` and
+ * Python's ssl: the socket's moods change nothing, ends and errors stay, memory may fail anywhere. Trust is
+ * test_tls_trust.c's. */
 #define _GNU_SOURCE
 #include "error.h"
 #include "mem.h"
@@ -13,10 +14,10 @@
 #include <sys/wait.h>
 
 static struct os_io real_io;
-static unsigned mood;      /* every other call finds the socket not ready */
-static size_t at_most = 1; /* bytes a call */
-static long send_room = -1;/* bytes that may still be sent; -1: no limit */
-static int recv_error;     /* the next recv fails with it, and the one behind finds the end, as the kernel has it */
+static unsigned mood;       /* every other call finds the socket not ready */
+static size_t at_most = 1;  /* bytes a call */
+static long send_room = -1; /* bytes that may still be sent; -1: no limit */
+static int recv_error;      /* the next recv fails with it, and the one behind finds the end, as the kernel has it */
 
 static ssize_t moody_recvv(int fd, struct iovec *iov, int count) {
   if (++mood % 2) return -EAGAIN;
@@ -127,7 +128,7 @@ static void expect(const char *want) {
 static void a_full_socket_takes_nothing_secretly(void) {
   struct tls *t = connected();
   os_io.sendv = narrow_sendv;
-  send_room = 7; /* some bytes of the record, not all */
+  send_room = 7;                          /* some bytes of the record, not all */
   CHECK_EQ(tls_write(t, "abcdef", 6), 5); /* all are under way; the last is kept back so that somebody comes again */
   CHECK_EQ(tls_write(t, "fgh", 3), -EAGAIN);
   send_room = -1;
@@ -278,9 +279,11 @@ static void lack_of_memory_is_survived(void) {
   }
 }
 
-/* ---- other people's servers ---------------------------------------------------------------------------------------- */
+/* ---- other people's servers
+ * ---------------------------------------------------------------------------------------- */
 
-/* Starts it; the port is what follows the last colon of its first line that has one (or all of it). -1: it is not installed. */
+/* Starts it; the port is what follows the last colon of its first line that has one (or all of it). -1: it is not
+ * installed. */
 static int start(char *const argv[], pid_t *pid, int *keep_open, FILE **out) {
   int to[2], from[2];
   CHECK_EQ(pipe2(to, O_CLOEXEC), 0);
@@ -309,7 +312,8 @@ static int start(char *const argv[], pid_t *pid, int *keep_open, FILE **out) {
 
 /* Says hello to the server at the port and reads what comes back. */
 static void talk_to(int port, const char *want) {
-  struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  struct sockaddr_in a = {
+      .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   struct tls_context *c = trusting("root.pem");
   char url[64], got[256] = "";
   wsc_error *e = NULL;
@@ -337,22 +341,22 @@ static void talk_to(int port, const char *want) {
 }
 
 static void openssl_and_python_are_understood(void) {
-  static const char program[] =
-      "import socket, ssl, sys\n"
-      "c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\n"
-      "c.load_cert_chain(sys.argv[1], sys.argv[2])\n"
-      "l = socket.create_server(('127.0.0.1', 0))\n"
-      "print('port:%d' % l.getsockname()[1], flush=True)\n"
-      "s = c.wrap_socket(l.accept()[0], server_side=True)\n"
-      "s.sendall(b'you said ' + s.recv(100))\n"
-      "s.recv(100)\n";
+  static const char program[] = "import socket, ssl, sys\n"
+                                "c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\n"
+                                "c.load_cert_chain(sys.argv[1], sys.argv[2])\n"
+                                "l = socket.create_server(('127.0.0.1', 0))\n"
+                                "print('port:%d' % l.getsockname()[1], flush=True)\n"
+                                "s = c.wrap_socket(l.accept()[0], server_side=True)\n"
+                                "s.sendall(b'you said ' + s.recv(100))\n"
+                                "s.recv(100)\n";
   char certificate[128], key[128];
   snprintf(certificate, sizeof certificate, "%s", world_path("good.pem"));
   snprintf(key, sizeof key, "%s", world_path("good.key"));
-  char *const servers[][16] = {
-      {"openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", certificate, "-key", key, "-rev", "-naccept", "1", NULL},
-      {"openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", certificate, "-key", key, "-rev", "-naccept", "1", "-tls1_2", NULL},
-      {"python3", "-c", (char *)(uintptr_t)program, certificate, key, NULL}};
+  char *const servers[][16] = {{"openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", certificate, "-key", key,
+                                "-rev", "-naccept", "1", NULL},
+                               {"openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", certificate, "-key", key,
+                                "-rev", "-naccept", "1", "-tls1_2", NULL},
+                               {"python3", "-c", (char *)(uintptr_t)program, certificate, key, NULL}};
   static const char *const answers[] = {"olleh\n", "olleh\n", "you said hello\n"};
   for (int i = 0; i < 3; i++) {
     pid_t pid;

@@ -1,4 +1,5 @@
-/* Whom TLS trusts and what it says when it does not: every wrong file, every wrong certificate, by a server in this very thread. */
+/* Whom TLS trusts and what it says when it does not: every wrong file, every wrong certificate, by a server in this
+ * very thread. */
 #define _GNU_SOURCE
 #include "error.h"
 #include "mem.h"
@@ -20,27 +21,34 @@ static void context_fails(wsc_options *o, const char *part, const char *part2) {
 }
 
 static void bad_files_are_named(void) {
-  context_fails(with(WSC_OPT_CA_FILE, world_path("nosuch.pem"), 0, NULL), "CA_FILE /", "nosuch.pem: No such file or directory");
+  context_fails(with(WSC_OPT_CA_FILE, world_path("nosuch.pem"), 0, NULL), "CA_FILE /",
+                "nosuch.pem: No such file or directory");
   context_fails(with(WSC_OPT_CA_FILE, world_dir, 0, NULL), "CA_FILE /", "Is a directory");
   context_fails(with(WSC_OPT_CA_FILE, world_path("empty.pem"), 0, NULL), "CA_FILE /", "there is no certificate in it");
   context_fails(with(WSC_OPT_CA_FILE, world_path("client.key"), 0, NULL), "CA_FILE /", "there is no certificate in it");
-  context_fails(with(WSC_OPT_CA_FILE, world_path("damaged.pem"), 0, NULL), "damaged.pem: ", "certificate number 1 in it is damaged");
+  context_fails(with(WSC_OPT_CA_FILE, world_path("damaged.pem"), 0, NULL),
+                "damaged.pem: ", "certificate number 1 in it is damaged");
   context_fails(with(WSC_OPT_CA_DIR, world_path("nosuch"), 0, NULL), "CA_DIR /", "No such file or directory");
   context_fails(with(WSC_OPT_CA_DIR, world_dir, 0, NULL), "CA_DIR /", "openssl rehash");
   context_fails(with(WSC_OPT_CA_PEM, "-----BEGIN nothing", 0, NULL), "CA_PEM: ", "there is no certificate in it");
   context_fails(with(WSC_OPT_CERT_FILE, world_path("nosuch.pem"), 0, NULL), "CERT_FILE /", "No such file or directory");
-  context_fails(with(WSC_OPT_CERT_FILE, world_path("client.key"), 0, NULL), "CERT_FILE /", "there is no certificate in it");
-  context_fails(with(WSC_OPT_CERT_FILE, world_path("client.pem"), 0, NULL), "CERT_FILE (no KEY_FILE is set)", "there is no private key in it");
+  context_fails(with(WSC_OPT_CERT_FILE, world_path("client.key"), 0, NULL), "CERT_FILE /",
+                "there is no certificate in it");
+  context_fails(with(WSC_OPT_CERT_FILE, world_path("client.pem"), 0, NULL), "CERT_FILE (no KEY_FILE is set)",
+                "there is no private key in it");
   context_fails(with(WSC_OPT_KEY_FILE, world_path("client.key"), 0, NULL), "KEY_FILE /", "without CERT_FILE");
-  context_fails(with(WSC_OPT_CERT_FILE, world_path("client.pem"), WSC_OPT_KEY_FILE, world_path("nosuch")), "KEY_FILE /", "No such file");
-  context_fails(with(WSC_OPT_CERT_FILE, world_path("client.pem"), WSC_OPT_KEY_FILE, world_path("root.pem")), "KEY_FILE /", "there is no private key in it");
-  context_fails(with(WSC_OPT_CERT_FILE, world_path("client.pem"), WSC_OPT_KEY_FILE, world_path("good.key")), "KEY_FILE /",
-                "does not belong to the certificate of CERT_FILE");
-  context_fails(with(WSC_OPT_CERT_FILE, world_path("client.pem"), WSC_OPT_KEY_FILE, world_path("locked.key")), "KEY_FILE /",
-                "encrypted with a passphrase, and none is asked for");
+  context_fails(with(WSC_OPT_CERT_FILE, world_path("client.pem"), WSC_OPT_KEY_FILE, world_path("nosuch")), "KEY_FILE /",
+                "No such file");
+  context_fails(with(WSC_OPT_CERT_FILE, world_path("client.pem"), WSC_OPT_KEY_FILE, world_path("root.pem")),
+                "KEY_FILE /", "there is no private key in it");
+  context_fails(with(WSC_OPT_CERT_FILE, world_path("client.pem"), WSC_OPT_KEY_FILE, world_path("good.key")),
+                "KEY_FILE /", "does not belong to the certificate of CERT_FILE");
+  context_fails(with(WSC_OPT_CERT_FILE, world_path("client.pem"), WSC_OPT_KEY_FILE, world_path("locked.key")),
+                "KEY_FILE /", "encrypted with a passphrase, and none is asked for");
 }
 
-static void accepts(const struct identity *who, const struct identity *chain, struct tls_context *c, const char *url, const char *sni) {
+static void accepts(const struct identity *who, const struct identity *chain, struct tls_context *c, const char *url,
+                    const char *sni) {
   struct server s;
   wsc_error *e = NULL;
   const unsigned char *alpn;
@@ -61,7 +69,8 @@ static void accepts(const struct identity *who, const struct identity *chain, st
   server_free(&s);
 }
 
-static void refuses(const struct identity *who, struct tls_context *c, const char *url, const char *part, const char *part2) {
+static void refuses(const struct identity *who, struct tls_context *c, const char *url, const char *part,
+                    const char *part2) {
   struct server s;
   wsc_error *e = NULL;
   server_new(&s, who, NULL, false);
@@ -85,20 +94,28 @@ static void a_trusted_server_is_accepted(void) {
   accepts(&good, NULL, trusting("root.pem"), "wss://127.0.0.1/", ""); /* SNI is for names only */
   accepts(&good, NULL, trusting("root.pem"), "wss://[::1]/", "");
   accepts(&leaf, &middle, trusting("root.pem"), "wss://example.test/", "example.test");
-  accepts(&leaf, NULL, trusting("middle.pem"), "wss://example.test/", "example.test"); /* who is named is trusted, root or not */
+  accepts(&leaf, NULL, trusting("middle.pem"), "wss://example.test/",
+          "example.test"); /* who is named is trusted, root or not */
   accepts(&alone, NULL, trusting("alone.pem"), "wss://example.test/", "example.test");
 }
 
 static void a_bad_certificate_is_explained(void) {
-  refuses(&expired, trusting("root.pem"), "wss://example.test/", "certificate \"CN = old\" (issuer \"CN = Test Root\") expired on 2020-01-02 03:04:05 UTC", "clock says 20");
-  refuses(&future, trusting("root.pem"), "wss://example.test/", "\"CN = young\"", "is not valid before 2099-01-02 03:04:05 UTC");
-  refuses(&elsewhere, trusting("root.pem"), "wss://example.test/", "is for a.other.test, 192.0.2.1, 2001:db8:0:0:0:0:0:1, not for example.test", "elsewhere");
-  refuses(&elsewhere, trusting("root.pem"), "wss://192.0.2.2/", "is for a.other.test, 192.0.2.1, ", "not for 192.0.2.2");
+  refuses(&expired, trusting("root.pem"), "wss://example.test/",
+          "certificate \"CN = old\" (issuer \"CN = Test Root\") expired on 2020-01-02 03:04:05 UTC", "clock says 20");
+  refuses(&future, trusting("root.pem"), "wss://example.test/", "\"CN = young\"",
+          "is not valid before 2099-01-02 03:04:05 UTC");
+  refuses(&elsewhere, trusting("root.pem"), "wss://example.test/",
+          "is for a.other.test, 192.0.2.1, 2001:db8:0:0:0:0:0:1, not for example.test", "elsewhere");
+  refuses(&elsewhere, trusting("root.pem"), "wss://192.0.2.2/", "is for a.other.test, 192.0.2.1, ",
+          "not for 192.0.2.2");
   refuses(&nameless, trusting("root.pem"), "wss://example.test/", "is for no host at all", "not for example.test");
   refuses(&good, trusting("root.pem"), "wss://a.b.wild.test/", "*.wild.test", "not for a.b.wild.test");
-  refuses(&good, trusting("other.pem"), "wss://example.test/", "issuer \"CN = Test Root\" of certificate \"CN = good\" is not trusted; searched CA_FILE ", "other.pem");
-  refuses(&alone, trusting("root.pem"), "wss://example.test/", "\"CN = alone\" is signed by itself and not trusted; searched CA_FILE", "root.pem");
-  refuses(&leaf, trusting("root.pem"), "wss://example.test/", "issuer \"CN = Middle\"", "(1 certificate: is an intermediate one missing there?)");
+  refuses(&good, trusting("other.pem"), "wss://example.test/",
+          "issuer \"CN = Test Root\" of certificate \"CN = good\" is not trusted; searched CA_FILE ", "other.pem");
+  refuses(&alone, trusting("root.pem"), "wss://example.test/",
+          "\"CN = alone\" is signed by itself and not trusted; searched CA_FILE", "root.pem");
+  refuses(&leaf, trusting("root.pem"), "wss://example.test/", "issuer \"CN = Middle\"",
+          "(1 certificate: is an intermediate one missing there?)");
 }
 
 static void certificates_may_come_as_text_or_directory(void) {
@@ -111,8 +128,11 @@ static void certificates_may_come_as_text_or_directory(void) {
   snprintf(name, sizeof name, "hashed/%08lx.0", X509_subject_name_hash(root.certificate));
   CHECK_EQ(mkdir(world_path("hashed"), 0700), 0);
   save_certificate(name, "w", &root);
-  accepts(&good, NULL, context_of(with(WSC_OPT_CA_DIR, world_path("hashed"), 0, NULL)), "wss://example.test/", "example.test");
-  accepts(&alone, NULL, context_of(with(WSC_OPT_CA_DIR, world_path("hashed"), WSC_OPT_CA_FILE, world_path("alone.pem"))), "wss://example.test/", "example.test");
+  accepts(&good, NULL, context_of(with(WSC_OPT_CA_DIR, world_path("hashed"), 0, NULL)), "wss://example.test/",
+          "example.test");
+  accepts(&alone, NULL,
+          context_of(with(WSC_OPT_CA_DIR, world_path("hashed"), WSC_OPT_CA_FILE, world_path("alone.pem"))),
+          "wss://example.test/", "example.test");
 }
 
 static void insecure_accepts_anything_and_only_when_asked(void) {
@@ -121,7 +141,8 @@ static void insecure_accepts_anything_and_only_when_asked(void) {
   accepts(&expired, NULL, context_of(o), "wss://not.its.name.test/", "not.its.name.test");
 }
 
-/* ---- the system's trust -------------------------------------------------------------------------------------------- */
+/* ---- the system's trust
+ * -------------------------------------------------------------------------------------------- */
 
 static void the_systems_trust_is_found(void) {
   char nothing[128], bundle[128];
@@ -135,7 +156,8 @@ static void the_systems_trust_is_found(void) {
   context_fails(wsc_options_new(), "no certificates to trust; searched ", "nosuch.crt (No such file or directory)");
   save_certificate("bundle.crt", "w", &root); /* another distribution's place */
   accepts(&good, NULL, context_of(wsc_options_new()), "wss://example.test/", "example.test");
-  refuses(&alone, context_of(wsc_options_new()), "wss://example.test/", "nosuch.crt (No such file or directory), ", "bundle.crt");
+  refuses(&alone, context_of(wsc_options_new()), "wss://example.test/", "nosuch.crt (No such file or directory), ",
+          "bundle.crt");
 
   save_certificate("bundle.crt", "a", &alone); /* the shared store notices that the file has changed */
   accepts(&alone, NULL, context_of(wsc_options_new()), "wss://example.test/", "example.test");
@@ -153,13 +175,15 @@ static void the_systems_trust_is_found(void) {
   trust_places = before;
 }
 
-/* ---- client certificates ------------------------------------------------------------------------------------------- */
+/* ---- client certificates
+ * ------------------------------------------------------------------------------------------- */
 
 static void a_client_certificate_is_shown_when_asked(void) {
   struct server s;
   wsc_options *o = with(WSC_OPT_CERT_FILE, world_path("client.pem"), WSC_OPT_KEY_FILE, world_path("client.key"));
   wsc_options_set_str(o, WSC_OPT_CA_FILE, world_path("root.pem"));
-  struct tls_context *contexts[] = {context_of(o), context_of(with(WSC_OPT_CERT_FILE, world_path("both.pem"), WSC_OPT_CA_FILE, world_path("root.pem")))};
+  struct tls_context *contexts[] = {context_of(o), context_of(with(WSC_OPT_CERT_FILE, world_path("both.pem"),
+                                                                   WSC_OPT_CA_FILE, world_path("root.pem")))};
   for (int i = 0; i < 2; i++) {
     server_new(&s, &good, NULL, true);
     struct tls *t = session(contexts[i], s.client_fd, "wss://example.test/");
@@ -205,7 +229,8 @@ static void a_missing_client_certificate_is_told(void) {
   }
 }
 
-/* ---- servers that are none ----------------------------------------------------------------------------------------- */
+/* ---- servers that are none
+ * ----------------------------------------------------------------------------------------- */
 
 static void handshake_ends(const char *bytes, size_t n, int want, const char *part) {
   int fds[2];
@@ -228,9 +253,11 @@ static void handshake_ends(const char *bytes, size_t n, int want, const char *pa
 }
 
 static void what_is_not_tls_is_shown(void) {
-  handshake_ends("HTTP/1.1 400 Bad\r\n\r\n", 20, WSC_ERR_TLS, "does not speak TLS, it began with \"HTTP/1.1 400 Bad\\x0d\\x0a\\x0d\\x0a\"");
+  handshake_ends("HTTP/1.1 400 Bad\r\n\r\n", 20, WSC_ERR_TLS,
+                 "does not speak TLS, it began with \"HTTP/1.1 400 Bad\\x0d\\x0a\\x0d\\x0a\"");
   handshake_ends("", 0, WSC_ERR_IO, "the server closed the connection");
-  handshake_ends("\x15\x03\x03\x00\x02\x02\x46", 7, WSC_ERR_TLS, "alert \"protocol version\" (70); we speak TLS 1.2 and later");
+  handshake_ends("\x15\x03\x03\x00\x02\x02\x46", 7, WSC_ERR_TLS,
+                 "alert \"protocol version\" (70); we speak TLS 1.2 and later");
   handshake_ends("\x15\x03\x03\x00\x02\x02\x28", 7, WSC_ERR_TLS, "alert \"handshake failure\" (40)");
 }
 

@@ -38,8 +38,8 @@ struct identity {
 };
 
 struct wish {
-  const char *subject, *names; /* names: as openssl's subjectAltName, NULL: none */
-  const char *from, *until;    /* "20200102030405Z", NULL: around now */
+  const char *subject, *names;   /* names: as openssl's subjectAltName, NULL: none */
+  const char *from, *until;      /* "20200102030405Z", NULL: around now */
   const struct identity *issuer; /* NULL: itself */
   bool ca;
 };
@@ -61,7 +61,8 @@ static inline struct identity make_identity(const struct wish *w) {
   X509 *x = i.certificate, *issuer = w->issuer ? w->issuer->certificate : x;
   X509_set_version(x, 2);
   ASN1_INTEGER_set(X509_get_serialNumber(x), serial++);
-  X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_UTF8, (const unsigned char *)w->subject, -1, -1, 0);
+  X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_UTF8, (const unsigned char *)w->subject, -1, -1,
+                             0);
   X509_set_issuer_name(x, X509_get_subject_name(issuer));
   if (w->from) CHECK_EQ(ASN1_TIME_set_string_X509(X509_getm_notBefore(x), w->from), 1);
   else X509_gmtime_adj(X509_getm_notBefore(x), -24 * 3600);
@@ -90,7 +91,9 @@ static inline void save_certificate(const char *name, const char *mode, const st
 static inline void save_key(const char *name, const char *mode, const struct identity *i, const char *passphrase) {
   FILE *f = fopen(world_path(name), mode);
   CHECK(f != NULL);
-  CHECK_EQ(PEM_write_PrivateKey(f, i->key, passphrase ? EVP_aes_128_cbc() : NULL, NULL, 0, NULL, (void *)(uintptr_t)passphrase), 1);
+  CHECK_EQ(PEM_write_PrivateKey(f, i->key, passphrase ? EVP_aes_128_cbc() : NULL, NULL, 0, NULL,
+                                (void *)(uintptr_t)passphrase),
+           1);
   fclose(f);
 }
 
@@ -112,11 +115,14 @@ static inline int note_sni(SSL *ssl, int *alert, void *self) {
   return SSL_TLSEXT_ERR_OK;
 }
 
-static inline int choose_http(SSL *ssl, const unsigned char **out, unsigned char *out_length, const unsigned char *in, unsigned length, void *self) {
+static inline int choose_http(SSL *ssl, const unsigned char **out, unsigned char *out_length, const unsigned char *in,
+                              unsigned length, void *self) {
   (void)ssl, (void)self;
   static const unsigned char http[] = "\x08http/1.1";
-  return SSL_select_next_proto((unsigned char **)(uintptr_t)out, out_length, http, 9, in, length) == OPENSSL_NPN_NEGOTIATED
-             ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
+  return SSL_select_next_proto((unsigned char **)(uintptr_t)out, out_length, http, 9, in, length) ==
+                 OPENSSL_NPN_NEGOTIATED
+             ? SSL_TLSEXT_ERR_OK
+             : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
 static inline int take_any(int ok, X509_STORE_CTX *c) {
@@ -125,7 +131,8 @@ static inline int take_any(int ok, X509_STORE_CTX *c) {
 }
 
 /* chain: an intermediate certificate to send along, or NULL. s stays where it is until server_free. */
-static inline void server_new(struct server *s, const struct identity *i, const struct identity *chain, bool wants_client) {
+static inline void server_new(struct server *s, const struct identity *i, const struct identity *chain,
+                              bool wants_client) {
   int fds[2];
   *s = (struct server){0};
   CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
@@ -182,10 +189,21 @@ static inline void make_world(void) {
   root = make_identity(&(struct wish){.subject = "Test Root", .ca = true});
   other_root = make_identity(&(struct wish){.subject = "Other Root", .ca = true});
   middle = make_identity(&(struct wish){.subject = "Middle", .ca = true, .issuer = &root});
-  good = make_identity(&(struct wish){.subject = "good", .issuer = &root, .names = "DNS:example.test,DNS:*.wild.test,DNS:localhost,IP:127.0.0.1,IP:::1"});
-  expired = make_identity(&(struct wish){.subject = "old", .issuer = &root, .names = "DNS:example.test", .from = "20190101000000Z", .until = "20200102030405Z"});
-  future = make_identity(&(struct wish){.subject = "young", .issuer = &root, .names = "DNS:example.test", .from = "20990102030405Z", .until = "21000101000000Z"});
-  elsewhere = make_identity(&(struct wish){.subject = "elsewhere", .issuer = &root, .names = "DNS:a.other.test,IP:192.0.2.1,IP:2001:db8::1"});
+  good = make_identity(&(struct wish){.subject = "good",
+                                      .issuer = &root,
+                                      .names = "DNS:example.test,DNS:*.wild.test,DNS:localhost,IP:127.0.0.1,IP:::1"});
+  expired = make_identity(&(struct wish){.subject = "old",
+                                         .issuer = &root,
+                                         .names = "DNS:example.test",
+                                         .from = "20190101000000Z",
+                                         .until = "20200102030405Z"});
+  future = make_identity(&(struct wish){.subject = "young",
+                                        .issuer = &root,
+                                        .names = "DNS:example.test",
+                                        .from = "20990102030405Z",
+                                        .until = "21000101000000Z"});
+  elsewhere = make_identity(
+      &(struct wish){.subject = "elsewhere", .issuer = &root, .names = "DNS:a.other.test,IP:192.0.2.1,IP:2001:db8::1"});
   nameless = make_identity(&(struct wish){.subject = "nobody here", .issuer = &root});
   leaf = make_identity(&(struct wish){.subject = "leaf", .issuer = &middle, .names = "DNS:example.test"});
   alone = make_identity(&(struct wish){.subject = "alone", .names = "DNS:example.test"});
@@ -206,7 +224,8 @@ static inline void make_world(void) {
 }
 
 static inline void end_world(void) {
-  struct identity *all[] = {&root, &other_root, &middle, &good, &expired, &future, &elsewhere, &nameless, &leaf, &alone, &client};
+  struct identity *all[] = {&root,      &other_root, &middle, &good,  &expired, &future,
+                            &elsewhere, &nameless,   &leaf,   &alone, &client};
   for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) free_identity(all[i]);
 }
 
@@ -226,7 +245,9 @@ static inline struct tls_context *context_of(wsc_options *o) {
   return c;
 }
 
-static struct tls_context *trusting(const char *file) { return context_of(with(WSC_OPT_CA_FILE, world_path(file), 0, NULL)); }
+static struct tls_context *trusting(const char *file) {
+  return context_of(with(WSC_OPT_CA_FILE, world_path(file), 0, NULL));
+}
 
 static inline struct tls *session(struct tls_context *c, int fd, const char *url) {
   struct url u;

@@ -35,7 +35,8 @@ typedef struct wsc_callbacks {
   void (*on_restart_error)(wsc_engine *e, const wsc_error *why, uint32_t retry, bool last, void *user);
   /* Just before each attempt: may change it (wsc_attempt_*). false: give up. */
   bool (*before_attempt)(wsc_engine *e, wsc_attempt *a, void *user);
-  /* The run has ended; no callback of this run follows. why: NULL after stop or exit. */
+  /* The run has ended; no callback of this run follows. why: NULL after stop or exit. Not called when the first start failed: then
+   * start's own result is all there is to say. */
   void (*on_stopped)(wsc_engine *e, int reason, const wsc_error *why, void *user);
 } wsc_callbacks;
 

@@ -25,7 +25,7 @@ extern "C" {
   XX(DO_CLOSE, 10, 0, "host adapter: close with close_code and text, then report") \
   XX(DO_STOP_READING, 11, 0, "host adapter: read no more, take no more; report when the readers are out") \
   XX(OP_DONE, 12, 0, "the operation with this token has ended: status, error, op") \
-  XX(STOPPED, 13, 1, "the run has ended: status is the stop reason") \
+  XX(STOPPED, 13, 1, "the run has ended: status is the stop reason; none after a first start that failed") \
   XX(TRACE, 14, 0, "reserved for the tracer") \
   XX(LOG, 15, 0, "a log line: level, subsystem, text")
 
