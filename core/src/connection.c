@@ -19,7 +19,7 @@ void connection_log(wsc_connection *k, int level, const char *subsystem, const c
   va_start(args, format);
   vsnprintf(text, sizeof text, format, args);
   va_end(args);
-  k->owner->log(k->owner_self, level, subsystem, text);
+  k->owner->log(k->owner_self, level, subsystem, k->session_id, text);
 }
 
 static void set_offers(wsc_connection *k) {
@@ -231,6 +231,8 @@ void connection_run(wsc_connection *k, uint32_t why, int64_t now) {
   if (why & POLLER_HANGUP) k->hangup = true;
   if (why & (POLLER_READ | POLLER_HANGUP)) k->readable = true;
   k->again = false;
+  if (k->abandoned && k->state != CONN_ENDED)
+    connection_end(k, error_make(&(struct error_info){.status = WSC_ERR_CLOSED, .close_code = WSC_CLOSE_GOING_AWAY}, "%s: given up", k->url.shown));
   k->due_ns = op_list_expire(&k->reads, now, "read");
   k->due_ns = earlier(k->due_ns, op_list_expire(&k->writes, now, "write"));
   k->due_ns = earlier(k->due_ns, op_list_expire(&k->pings, now, "ping"));
@@ -292,6 +294,7 @@ void connection_fence(wsc_connection *k) {
 
 void connection_end_reads(wsc_connection *k) {
   pthread_mutex_lock(&k->lock);
+  k->deaf = true;
   end_ops(k, &k->reads, WSC_ERR_CLOSED);
   set_offers(k);
   pthread_mutex_unlock(&k->lock);

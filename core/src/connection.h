@@ -33,7 +33,7 @@ enum connection_news { NEWS_DIALED = 1, NEWS_DIAL_FAILED = 2, NEWS_MESSAGES = 4,
 struct connection_owner {
   /* A read verb asks: WSC_OK and *out filled from what is out already; WSC_AGAIN: it may wait for more; WSC_ERR_STATE: not now. No lock is held. */
   int (*read)(void *self, wsc_connection *k, wsc_message *out);
-  void (*log)(void *self, int level, const char *subsystem, const char *text);
+  void (*log)(void *self, int level, const char *subsystem, const char *session_id, const char *text);
   int log_level;
 };
 
@@ -65,6 +65,9 @@ struct wsc_connection {
   enum connection_state state;
   _Atomic unsigned news;    /* changed under the lock; a look needs none */
   bool fenced;   /* reads and writes fail: the session is over */
+  bool deaf;     /* reads that would have to wait fail: the engine is stopping */
+  bool abandoned;/* the last reference of its user is gone */
+  char session_id[37]; /* for log lines; "" without an engine */
   int64_t deadline_ns; /* of the dial, or of the close handshake */
   int64_t due_ns;      /* when connection_run wants to be called again; 0: only when something happens */
   bool again;          /* ... or at once */

@@ -82,6 +82,8 @@ int connection_new(wsc_loop *loop, struct actor *actor, const struct url *url, w
     atomic_init(&k->own.refs, 1);
     actor = &k->own;
     if (actor_join(actor, loop)) goto fail;
+  } else {
+    actor_ref(actor); /* a user may keep the connection longer than its engine */
   }
   k->actor = actor;
   *out = k;
@@ -134,10 +136,16 @@ void wsc_connection_unref(wsc_connection *k) {
   if (k->generation != os_fork_generation()) {
     free_forked(k);
   } else if (k->actor == &k->own) {
-    actor_unref(&k->own); /* operations under way hold the rest */
+    pthread_mutex_lock(&k->lock);
+    k->abandoned = true; /* operations under way hold the rest; they end with it */
+    pthread_mutex_unlock(&k->lock);
+    actor_kick(&k->own, 0);
+    actor_unref(&k->own);
   } else {
+    struct actor *engine = k->actor;
     release(k);
     mem_free(k);
+    actor_unref(engine);
   }
 }
 
@@ -233,7 +241,7 @@ int wsc_connection_read_begin(wsc_connection *k, const wsc_context *c, uint64_t 
     return op_begun(op, out);
   }
   pthread_mutex_lock(&k->lock);
-  bool ended = k->state != CONN_OPEN || k->fenced;
+  bool ended = k->state != CONN_OPEN || k->fenced || k->deaf;
   if (ended && !k->queue.head) {
     wsc_error *e = NULL;
     r = unlock_with(k, not_open(k, "read", &e));

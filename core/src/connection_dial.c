@@ -113,7 +113,7 @@ static void open_connection(wsc_connection *k, int64_t now) {
 static int run_upgrading(wsc_connection *k, int64_t now, wsc_error **err) {
   while (k->request_sent < k->request.length) {
     ssize_t n = transport_send(&k->transport, k->request.data + k->request_sent, k->request.length - k->request_sent);
-    if (n == -EAGAIN) break;
+    if (n == -EAGAIN || n == -EPIPE || n == -ECONNRESET) break; /* refused before it was read whole: the answer may be here */
     if (n < 0) return transport_failed(k, n, "sending the upgrade request", err);
     k->request_sent += (size_t)n;
   }
@@ -140,6 +140,21 @@ static void failed(wsc_connection *k, wsc_error *e) {
   connection_end(k, e);
 }
 
+static wsc_error *timed_out(wsc_connection *k) {
+  struct error_info info = {.status = WSC_ERR_TIMEOUT, .timer = WSC_TIMER_CONNECT};
+  long long limit = (long long)(k->connect_timeout_ns / NS_PER_MS);
+  size_t used = 0;
+  wsc_error *e = NULL;
+  if (k->state == CONN_UPGRADING && k->handshake.refused) { /* a refusal whose body never ended says more than a timeout */
+    handshake_feed(&k->handshake, k->options, NULL, 0, &used, &e);
+    if (e) return e;
+  }
+  char tried[256] = "";
+  if (k->state == CONN_CONNECTING) dial_describe(k->dial, tried, sizeof tried);
+  return error_make(&info, "%s: no connection within %lld ms; it timed out while %s%s%s", k->url.shown, limit, step_name(k->state),
+                    *tried ? ": " : "", tried);
+}
+
 void dial_run(wsc_connection *k, int64_t now) {
   wsc_error *e = NULL;
   int r = WSC_OK;
@@ -153,9 +168,5 @@ void dial_run(wsc_connection *k, int64_t now) {
     }
   }
   if (r < 0) failed(k, e);
-  else if (r == WSC_AGAIN && k->deadline_ns && k->deadline_ns <= now) {
-    struct error_info info = {.status = WSC_ERR_TIMEOUT, .timer = WSC_TIMER_CONNECT};
-    failed(k, error_make(&info, "%s: no connection within %lld ms; it timed out while %s", k->url.shown,
-                         (long long)(k->connect_timeout_ns / NS_PER_MS), step_name(k->state)));
-  }
+  else if (r == WSC_AGAIN && k->deadline_ns && k->deadline_ns <= now) failed(k, timed_out(k));
 }

@@ -81,6 +81,7 @@ static void offer(struct crew *c, struct share *s) {
   bool can = !c->retired && (c->spares || c->threads < c->max);
   pthread_mutex_unlock(&c->lock);
   wsc_event theirs = s->event;
+  theirs.flags &= ~(uint32_t)EVENT_ENTERED;
   if (!can || !wsc_event_enter(&theirs)) return;
   pthread_mutex_lock(&c->lock);
   bool got = c->spares || add_thread(c) == WSC_OK;
@@ -141,7 +142,7 @@ static void run_closed(const wsc_event *ev, wsc_reply *reply, wsc_close *out) {
   if (out->code == 0) return;
   size_t n = out->reason ? strlen(out->reason) : 0;
   if (!frame_close_code_ok(out->code) || n > 123 || (n && !utf8_valid((const uint8_t *)out->reason, n))) {
-    engine_log(ev->engine, WSC_LOG_ERROR, "engine", "on_close answered with a close that may not be sent (code %d, %zu bytes of reason); 1001 is sent",
+    engine_log(ev->engine, WSC_LOG_ERROR, "engine", ev->session_id, "on_close answered with a close that may not be sent (code %d, %zu bytes of reason); 1001 is sent",
                out->code, n);
     return;
   }
@@ -183,7 +184,7 @@ static void run_event(struct crew *c, wsc_event *ev) {
       if (cb->on_stopped) cb->on_stopped(e, ev->status, ev->error, ev->user);
       break;
     case WSC_EVENT_LOG:
-      if (e->log) e->log->line(e->log_self, ev->level, ev->subsystem, ev->session_id, ev->text);
+      log_deliver(e, ev);
       break;
     default: break; /* a completion nobody on this loop listens for */
   }

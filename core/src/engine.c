@@ -38,6 +38,7 @@ static void destroy(struct actor *a) {
   tls_context_unref(e->trust);
   wsc_options_free(e->options);
   pthread_mutex_destroy(&e->lock);
+  pthread_cond_destroy(&e->log_quiet);
   actor_bury(a, release_memory);
 }
 
@@ -63,7 +64,9 @@ static void configure(wsc_engine *e) {
   e->host.used = options_int(o, WSC_OPT_HOST_ADAPTER) != 0;
 }
 
-static void on_log(void *self, int level, const char *subsystem, const char *text) { engine_log(self, level, subsystem, "%s", text); }
+static void on_log(void *self, int level, const char *subsystem, const char *session_id, const char *text) {
+  engine_log(self, level, subsystem, session_id, "%s", text);
+}
 
 int wsc_engine_new(const char *url, const wsc_callbacks *cb, void *user, const wsc_options *o, wsc_engine **out, wsc_error **err) {
   if (!out) return error_set(err, WSC_ERR_INVALID, "wsc_engine_new: out is NULL");
@@ -75,12 +78,14 @@ int wsc_engine_new(const char *url, const wsc_callbacks *cb, void *user, const w
   wsc_engine *e = mem_zalloc(sizeof *e);
   if (!e) return error_set(err, WSC_ERR_NOMEM, "out of memory for an engine");
   pthread_mutex_init(&e->lock, NULL);
+  pthread_cond_init(&e->log_quiet, NULL);
   atomic_init(&e->actor.refs, 1);
   e->actor.run = engine_run;
   e->actor.destroy = destroy;
   e->generation = os_fork_generation();
   e->user = user;
   e->node.fill = engine_fill;
+  e->node.owner = &e->actor;
   e->rtt_last_ns = e->rtt_smoothed_ns = -1;
   if (cb) e->callbacks = *cb;
   e->has_callbacks = cb != NULL;
@@ -155,8 +160,12 @@ void wsc_engine_free(wsc_engine *e) {
     e->wishes |= WISH_EXIT;
   }
   pthread_mutex_unlock(&e->lock);
-  if (running) engine_kick(e);
-  else actor_unref(&e->actor);
+  if (running) {
+    engine_kick(e);
+    return;
+  }
+  if (!inside) log_close(e);
+  actor_unref(&e->actor);
 }
 
 /* ---- start, stop, wait --------------------------------------------------------------------------------------------- */
@@ -219,6 +228,8 @@ int wsc_engine_stop_begin(wsc_engine *e, const wsc_context *c, uint64_t token, w
   }
   if (e->paused && e->pause_holder == engine_thread_id()) engine_end_pause(e);
   e->wishes |= inside ? WISH_EXIT : WISH_STOP;
+  if (e->session) engine_seize(e);
+  engine_set_control(e);
   if (inside) {
     op_complete(op, WSC_OK, NULL);
   } else {
@@ -277,6 +288,7 @@ static void wish(wsc_engine *e, unsigned what, uint64_t attempt) {
     e->wishes |= what;
     if (what == WISH_RESTART) e->restart_attempt = attempt;
     if (e->session && (what == WISH_EXIT || e->session->attempt == attempt)) engine_seize(e); /* no further message is taken */
+    engine_set_control(e);
   }
   pthread_mutex_unlock(&e->lock);
   if (on) engine_kick(e);

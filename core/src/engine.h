@@ -140,13 +140,20 @@ struct wsc_engine {
   const wsc_log *log;
   void *log_self;
   atomic_uint log_lines;   /* on their way */
+  pthread_cond_t log_quiet;
+  unsigned log_running;    /* lines being given to the user right now */
+  bool log_closed;
 };
 
 /* engine.c */
 void engine_kick(wsc_engine *e);
 uint64_t engine_thread_id(void);
 int engine_usable(const wsc_engine *e, const char *verb, wsc_error **err);
-void engine_log(wsc_engine *e, int level, const char *subsystem, const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* session_id: "" when there is none. */
+void engine_log(wsc_engine *e, int level, const char *subsystem, const char *session_id, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+void log_deliver(wsc_engine *e, const wsc_event *ev); /* to the user's vtable */
+void log_close(wsc_engine *e);                        /* none after it returned; not inside a log line */
 wsc_session *session_new(wsc_engine *e, uint64_t attempt);
 
 /* engine_run.c */
@@ -156,6 +163,9 @@ void engine_run(struct actor *a, uint32_t why);
 void engine_effect(wsc_engine *e, const struct lifecycle_effect *f, int64_t now_ns);
 void engine_set_failure(wsc_engine *e, wsc_error *error); /* takes over the reference */
 void engine_end_run(wsc_engine *e, int reason);
+
+/* In wsc_event.flags, the library's own. */
+enum { EVENT_ENTERED = 1 << 30, EVENT_ANSWERED = 1 << 29 };
 
 /* engine_events.c: lock held, but for the node's own functions */
 bool engine_fill(struct event_node *n, wsc_event *ev);

@@ -90,7 +90,7 @@ static void start_done(wsc_engine *e, int status) {
     status = info.status;
   }
   op_complete(op, status, error);
-  if (status == WSC_OK) complete_all(&e->settles, WSC_OK, NULL);
+  if (status == WSC_OK && !e->life.stop && !e->life.exit) complete_all(&e->settles, WSC_OK, NULL);
 }
 
 /* ---- sessions ------------------------------------------------------------------------------------------------------ */
@@ -98,7 +98,7 @@ static void start_done(wsc_engine *e, int status) {
 static void opened(wsc_engine *e, bool restarting) {
   e->session->epoch = ++e->sessions;
   if (restarting) e->reconnects++;
-  engine_log(e, WSC_LOG_INFO, "engine", "session %s (epoch %llu) is open", e->session->id, (unsigned long long)e->session->epoch);
+  engine_log(e, WSC_LOG_INFO, "engine", e->session->id, "session %s (epoch %llu) is open", e->session->id, (unsigned long long)e->session->epoch);
   pend(e, &(struct engine_pending){.type = WSC_EVENT_OPENED, .restarting = restarting});
 }
 
@@ -148,7 +148,7 @@ static void abort_session(wsc_engine *e, int status) {
 }
 
 static void restart_error(wsc_engine *e, const struct lifecycle_effect *f) {
-  engine_log(e, WSC_LOG_WARNING, "engine", "attempt to reconnect failed (%u before it)%s: %s", f->retry, f->last ? "; giving up" : "",
+  engine_log(e, WSC_LOG_WARNING, "engine", "", "attempt to reconnect failed (%u before it)%s: %s", f->retry, f->last ? "; giving up" : "",
              wsc_error_message(e->failure));
   pend(e, &(struct engine_pending){.type = WSC_EVENT_RESTART_ERROR, .retry = f->retry, .last = f->last, .delay_ms = f->delay_ms});
 }
@@ -160,10 +160,12 @@ void engine_end_run(wsc_engine *e, int reason) {
   e->stop_reason = reason;
   wsc_error_unref(e->stop_error);
   e->stop_error = reason == WSC_STOPPED_BY_STOP || reason == WSC_STOPPED_BY_EXIT ? NULL : wsc_error_ref(e->failure);
-  engine_log(e, WSC_LOG_INFO, "engine", "run is over");
+  engine_log(e, WSC_LOG_INFO, "engine", "", "run is over");
   drop_session(e);
   loop_unpost(e->actor.loop, &e->node);
   e->pending.type = 0;
+  e->out = 0;
+  e->out_batch = NULL; /* of a run that was cut: its done finds nothing to give back to */
   e->reading = e->draining = e->drop = e->drain_all = e->closing = e->grace_over = false;
   e->wishes &= WISH_CUT;
   e->life_due_ns = 0;
@@ -192,7 +194,7 @@ void engine_effect(wsc_engine *e, const struct lifecycle_effect *f, int64_t now)
     case EF_DRAIN_ALL: e->drain_all = true; break;
     case EF_GRACE_OVER:
       e->grace_over = true;
-      engine_log(e, WSC_LOG_WARNING, "engine", "callbacks of session %s still run; OnClose waits no longer", e->session ? e->session->id : "");
+      engine_log(e, WSC_LOG_WARNING, "engine", e->session ? e->session->id : "", "callbacks still run; OnClose waits no longer");
       break;
     case EF_CLOSED: closed(e, f->has_close); break;
     case EF_CLOSE: close_session(e, f->use_reply); break;

@@ -17,7 +17,8 @@ static const uint32_t SEIZED = UINT32_C(0x80000000);
 void engine_set_control(wsc_engine *e) {
   uint32_t word = 0;
   if (e->paused || e->pauses.head) word |= CONTROL_PAUSE;
-  if (e->drop || (e->session && e->session->over)) word |= CONTROL_OVER;
+  bool over = e->drop || (e->session && e->session->over) || e->wishes & (WISH_STOP | WISH_EXIT);
+  if (over || (e->wishes & WISH_RESTART && e->session && e->session->attempt == e->restart_attempt)) word |= CONTROL_OVER;
   e->control = word;
 }
 
@@ -96,6 +97,7 @@ static void fill_pending(wsc_engine *e, wsc_event *ev) {
     default: break;
   }
   if (ev->error) ev->error = wsc_error_ref((wsc_error *)(uintptr_t)ev->error); /* until done: the engine's may change */
+  e->out_batch = NULL; /* one that CLOSED overtook is nobody's any more */
   e->out = p->type;
   e->pending.type = 0;
 }
@@ -119,6 +121,7 @@ static bool fill_batch(wsc_engine *e, wsc_event *ev) {
     ev->flags |= WSC_EVENT_IN_HOST;
   }
   if (e->has_callbacks) {
+    ev->flags |= EVENT_ENTERED;
     e->session->active++;
     e->active++;
     if (ev->count == 1) return true;
@@ -177,19 +180,22 @@ bool wsc_event_enter(wsc_event *ev) {
   if (!ev || ev->type != WSC_EVENT_BATCH) return false;
   wsc_engine *e = ev->engine;
   pthread_mutex_lock(&e->lock);
-  bool in = !ev->session->over && ev->session->active < e->reader_count;
+  bool in = !(ev->flags & EVENT_ENTERED) && !ev->session->over && ev->session->active < e->reader_count;
   if (in) {
     ev->session->active++;
     e->active++;
     wsc_session_ref(ev->session);
     actor_ref(&e->actor);
     batch_ref(ev->core);
+    ev->flags |= EVENT_ENTERED;
   }
   pthread_mutex_unlock(&e->lock);
   return in;
 }
 
 void wsc_event_leave(wsc_event *ev) {
+  if (!ev || !(ev->flags & EVENT_ENTERED)) return;
+  ev->flags &= ~(uint32_t)EVENT_ENTERED;
   wsc_engine *e = ev->engine;
   pthread_mutex_lock(&e->lock);
   ev->session->active--;
@@ -278,8 +284,9 @@ static int session_done(wsc_event *ev, const wsc_reply *r) {
 int wsc_event_done(wsc_event *ev, const wsc_reply *r) {
   if (!ev || !ev->core) return WSC_ERR_INVALID;
   if (r && r->struct_size < sizeof *r) return WSC_ERR_INVALID;
+  if (ev->flags & EVENT_ANSWERED) return WSC_ERR_STATE; /* a second done changes nothing */
+  ev->flags |= EVENT_ANSWERED;
   wsc_event mine = *ev;
-  ev->core = NULL; /* a second done changes nothing */
   switch (mine.type) {
     case WSC_EVENT_OPENED:
     case WSC_EVENT_BATCH:

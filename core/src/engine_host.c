@@ -38,7 +38,7 @@ void host_init(wsc_engine *e) {
   static const int types[HOST_QUESTIONS] = {WSC_EVENT_DO_DIAL, WSC_EVENT_DO_PING, WSC_EVENT_DO_CLOSE, WSC_EVENT_DO_STOP_READING};
   struct host_link *h = &e->host;
   for (int q = 0; q < HOST_QUESTIONS; q++)
-    h->asks[q] = (struct host_ask){.node = {.fill = fill, .done = done}, .engine = e, .type = types[q]};
+    h->asks[q] = (struct host_ask){.node = {.owner = &e->actor, .fill = fill, .done = done}, .engine = e, .type = types[q]};
   h->alive.interval = options_int(e->options, WSC_OPT_KEEPALIVE_INTERVAL_MS) * NS_PER_MS;
   h->alive.timeout = options_int(e->options, WSC_OPT_KEEPALIVE_TIMEOUT_MS) * NS_PER_MS;
   h->alive.data_idle = options_int(e->options, WSC_OPT_DATA_IDLE_TIMEOUT_MS) * NS_PER_MS;

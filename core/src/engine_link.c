@@ -4,6 +4,8 @@
 #include "error.h"
 #include "os.h"
 
+#include <string.h>
+
 static wsc_connection *connection_of(const wsc_engine *e) { return e->session ? e->session->connection : NULL; }
 
 /* The hook's changes hold for the rest of the run. */
@@ -38,7 +40,10 @@ int link_dial(wsc_engine *e, int64_t now) {
     host_ask(e, HOST_DIAL, 0, "", options_int(e->options, WSC_OPT_CONNECT_TIMEOUT_MS) * NS_PER_MS);
   } else if (!r) {
     r = connection_new(e->actor.loop, &e->actor, &e->url, e->options, e->trust, &e->owner, e, &e->session->connection, &error);
-    if (!r) connection_dial(e->session->connection);
+    if (!r) {
+      memcpy(e->session->connection->session_id, e->session->id, sizeof e->session->id);
+      connection_dial(e->session->connection);
+    }
   }
   (void)now;
   if (r) engine_set_failure(e, error);

@@ -35,7 +35,7 @@ static int done(struct event_node *n, wsc_event *ev, const wsc_reply *r) {
   return WSC_OK;
 }
 
-void engine_log(wsc_engine *e, int level, const char *subsystem, const char *format, ...) {
+void engine_log(wsc_engine *e, int level, const char *subsystem, const char *session_id, const char *format, ...) {
   if (e->owner.log_level < level || !e->joined || atomic_load(&e->log_lines) >= LINES_MOST) return;
   char text[512];
   va_list args;
@@ -50,8 +50,28 @@ void engine_log(wsc_engine *e, int level, const char *subsystem, const char *for
   line->engine = e;
   line->level = level;
   line->subsystem = subsystem;
+  snprintf(line->session_id, sizeof line->session_id, "%s", session_id);
   memcpy(line->text, text, n);
   atomic_fetch_add(&e->log_lines, 1);
   actor_ref(&e->actor);
   loop_post(e->actor.loop, &line->node);
+}
+
+void log_deliver(wsc_engine *e, const wsc_event *ev) {
+  pthread_mutex_lock(&e->lock);
+  bool give = e->log && !e->log_closed;
+  if (give) e->log_running++;
+  pthread_mutex_unlock(&e->lock);
+  if (!give) return;
+  e->log->line(e->log_self, ev->level, ev->subsystem, ev->session_id, ev->text);
+  pthread_mutex_lock(&e->lock);
+  if (--e->log_running == 0) pthread_cond_broadcast(&e->log_quiet);
+  pthread_mutex_unlock(&e->lock);
+}
+
+void log_close(wsc_engine *e) {
+  pthread_mutex_lock(&e->lock);
+  e->log_closed = true;
+  while (e->log_running) pthread_cond_wait(&e->log_quiet, &e->lock);
+  pthread_mutex_unlock(&e->lock);
 }

@@ -229,7 +229,7 @@ static void poll_once(wsc_loop *l, int64_t timeout_ns, const wsc_op *op) {
   l->runs = 0;
   for (int i = 0; i < result.count; i++) enqueue(l, result.events[i].owner, result.events[i].ready);
   if (result.alarmed) run_timers(l);
-  if (result.woken) lower_fd(l);
+  if (result.woken && !l->event_head && !l->wakes) lower_fd(l); /* a thread that takes no events must not silence them */
   empty_graveyard(l);
   if (l->next_waiters && l->run_head && l->run_head->next) pthread_cond_signal(&l->next_cond);
 }
@@ -261,7 +261,7 @@ static bool idle(wsc_loop *l, const struct drive *d, bool *polled) {
   if (!l->polling && !(left == 0 && *polled && !l->run_head)) {
     poll_once(l, l->run_head ? 0 : left, d->op);
     *polled = true;
-    if (!d->event && l->event_head && !l->run_head) { /* events this thread may not take would make it spin */
+    if (!d->event && (l->event_head || l->wakes) && !l->run_head) { /* events this thread may not take would make it spin */
       int64_t until = os_now_ns() + BREATHER_NS;
       cond_wait_until(&l->op_cond, &l->lock, d->deadline_ns >= 0 && d->deadline_ns < until ? d->deadline_ns : until);
     }
@@ -284,11 +284,14 @@ static int drive(const struct drive *d) {
   pthread_mutex_lock(&l->lock);
   l->turns++;
   l->present++;
+  if (d->event) l->takers++, l->takes++;
   for (;;) {
     if (d->event && l->event_head) {
       struct event_node *n = pop_event(l);
+      struct actor *owner = n->owner; /* read now: the node may be gone with what it speaks of */
       pthread_mutex_unlock(&l->lock);
       bool given = n->fill(n, d->event);
+      if (owner) actor_unref(owner);
       pthread_mutex_lock(&l->lock);
       if (given) {
         status = WSC_OK;
@@ -312,6 +315,7 @@ static int drive(const struct drive *d) {
   }
   l->present--;
   l->turns++;
+  if (d->event) l->takers--, l->takes++;
   driving = outer;
   if (l->event_head || l->run_head || l->wakes) {
     notify(l);
@@ -376,6 +380,7 @@ void loop_post(wsc_loop *l, struct event_node *n) {
   pthread_mutex_lock(&l->lock);
   if (!n->queued) {
     n->queued = true;
+    if (n->owner) actor_ref(n->owner);
     n->next = NULL;
     if (l->event_tail) l->event_tail->next = n;
     else l->event_head = n;
@@ -396,6 +401,7 @@ bool loop_unpost(wsc_loop *l, struct event_node *n) {
     n->queued = false;
   }
   pthread_mutex_unlock(&l->lock);
+  if (was && n->owner) actor_unref(n->owner);
   return was;
 }
 
@@ -523,9 +529,11 @@ void wsc_loop_free(wsc_loop *l) {
     pthread_mutex_lock(&l->lock);
     while (l->event_head) {
       struct event_node *n = pop_event(l);
+      struct actor *owner = n->owner;
       wsc_event ev = {.struct_size = sizeof ev};
       pthread_mutex_unlock(&l->lock);
-      if (n->fill(n, &ev)) n->done(n, &ev, NULL);
+      if (n->fill(n, &ev)) wsc_event_done(&ev, NULL);
+      if (owner) actor_unref(owner);
       pthread_mutex_lock(&l->lock);
     }
     pthread_mutex_unlock(&l->lock);

@@ -40,6 +40,7 @@ struct actor {
 struct event_node {
   struct event_node *next;
   bool queued;                                                  /* under the loop's lock */
+  struct actor *owner;                                          /* kept while it is queued; NULL: the node keeps itself */
   bool (*fill)(struct event_node *n, wsc_event *ev);            /* false: it has nothing to say any more */
   int (*done)(struct event_node *n, wsc_event *ev, const wsc_reply *r);
 };
@@ -60,6 +61,8 @@ struct wsc_loop {
   bool polling, raised;
   const wsc_op *poller_op;  /* what the polling thread waits for */
   uint64_t turns;           /* goes up whenever a thread comes or goes */
+  unsigned takers;          /* threads in next: the ones that take events */
+  uint64_t takes;           /* goes up whenever one of them comes or goes */
   unsigned runs;            /* actors run since the last poll */
   unsigned wakes;           /* wsc_loop_wake */
   struct actor *run_head, *run_tail, *all, *graveyard;
@@ -70,7 +73,7 @@ struct wsc_loop {
 
   /* standby.c's, under its lock */
   struct wsc_loop *standby_next;
-  uint64_t standby_turns;
+  uint64_t standby_turns, standby_takes;
   int64_t standby_due_ns;
   bool standby_asked;
 };

@@ -31,10 +31,12 @@ static void arm(wsc_loop *l, int op) {
 
 static _Thread_local bool on_standby; /* this thread is it */
 
-/* Whether a thread was there, or came or went, since the loop announced work. */
+/* Whether a thread was there, or came or went, since the loop announced work. Events need one that takes them. */
 static bool attended(wsc_loop *l) {
   pthread_mutex_lock(&l->lock);
-  bool yes = l->present > 0 || l->turns != l->standby_turns;
+  bool driven = l->present > 0 || l->turns != l->standby_turns;
+  bool taken = l->takers > 0 || l->takes != l->standby_takes;
+  bool yes = l->event_head ? taken : driven;
   pthread_mutex_unlock(&l->lock);
   return yes;
 }
@@ -42,6 +44,7 @@ static bool attended(wsc_loop *l) {
 static void suspect(wsc_loop *l, int64_t now) {
   pthread_mutex_lock(&l->lock);
   l->standby_turns = l->turns;
+  l->standby_takes = l->takes;
   pthread_mutex_unlock(&l->lock);
   l->standby_asked = false;
   l->standby_due_ns = now + (l->crew ? CREW_NS : HOST_NS);

@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 struct echo_server {
@@ -80,6 +81,7 @@ static inline void echo_start(struct echo_server *s) {
   s->pid = fork();
   CHECK(s->pid >= 0);
   if (s->pid > 0) return;
+  prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nothing behind */
   for (;;) {
     int fd = accept(s->peer.listener, NULL, NULL);
     pthread_t thread;
