@@ -1,0 +1,99 @@
+"""The measured table as markdown. Pure functions of {(client, work): [one dict a round]}."""
+
+import statistics
+
+import works
+
+
+def cpu_ns(runs: list) -> float:
+    return statistics.median(r["cpu"] / max(1, r["messages"]) * 1e9 for r in runs)
+
+
+def p50_ns(runs: list) -> float:
+    return statistics.median(r["p50_us"] for r in runs) * 1e3
+
+
+def time_text(ns: float) -> str:
+    return f"{ns:.1f} ns" if ns < 100 else f"{ns:.0f} ns" if ns < 1e4 else f"{ns / 1e3:.1f} µs"
+
+
+def verdict(good: bool) -> str:
+    return "ok" if good else "**short**"
+
+
+def compared(results: dict, row: works.Row) -> str:
+    measure = cpu_ns if row.metric == "cpu" else p50_ns
+    client, work = row.ours
+    reference = [measure(results[c, work]) for c in row.against if results.get((c, work))]
+    if not results.get(row.ours) or len(reference) < len(row.against):
+        return f"| {row.what} | {row.must} | not measured | | |"
+    ours, theirs = measure(results[row.ours]), max(reference)
+    ratio = f"{ours / theirs:.2f} ({time_text(theirs)})"
+    return f"| {row.what} | {row.must} | {time_text(ours)} | {ratio} | {verdict(ours / theirs <= row.limit)} |"
+
+
+def corked(results: dict) -> str:
+    runs, raw = results.get((works.CORKED, "send packed")), results.get(("raw batch", "send packed"))
+    must = f"≤ {works.CORKED_NS} ns a message"
+    if not runs or not raw:
+        return f"| send 16 B corked | {must} | not measured | | |"
+    ours, limit = cpu_ns(runs), cpu_ns(raw)
+    ratio = f"{ours / limit:.1f} × raw batches ({time_text(limit)})"
+    return f"| send 16 B corked | {must} | {time_text(ours)} | {ratio} | {verdict(ours <= works.CORKED_NS)} |"
+
+
+def idle_kib(runs: list) -> float:
+    return statistics.median((r["rss1_kb"] - r["rss0_kb"]) / r["messages"] for r in runs)
+
+
+def idle(results: dict) -> list:
+    runs, peer = results.get((works.OURS, "idle")), results.get(("libwebsockets", "idle"))
+    if not runs:
+        return ["| idle plain connection | | not measured | | |"]
+    ours = idle_kib(runs)
+    count = int(runs[0]["messages"])
+    fds = statistics.median(r["fds"] for r in runs)
+    threads = statistics.median(r["threads"] for r in runs)
+    cpu = statistics.median(r["idle_cpu"] / r["idle_s"] for r in runs) * 1e3
+    ratio = f"{ours / idle_kib(peer):.2f} × libwebsockets ({idle_kib(peer):.1f} KiB)" if peer else ""
+    # What is not per connection (loop, timer, wake-up, standby) is not counted against the connections.
+    one_each = (fds - count) < count * 0.02
+    return [
+        f"| idle plain connection | ≤ {works.IDLE_KIB} KiB | {ours:.1f} KiB | {ratio} | {verdict(ours <= works.IDLE_KIB)} |",
+        f"| | one fd | {fds:.0f} for {count} | | {verdict(one_each)} |",
+        f"| {count} engines in one process | ≤ {works.IDLE_THREADS} threads | {threads:.0f} | "
+        f"| {verdict(threads <= works.IDLE_THREADS)} |",
+        f"| | no CPU while idle, keepalive off | {cpu:.2f} ms a second | | {verdict(cpu <= works.IDLE_CPU_MS)} |",
+    ]
+
+
+def table(results: dict) -> str:
+    lines = ["| what | must | measured | ratio (reference) | |", "|---|---|---|---|---|"]
+    rows = [compared(results, row) for row in works.ROWS]
+    rows.insert(-1, corked(results))
+    return "\n".join(lines + rows + idle(results))
+
+
+def everyone(results: dict) -> str:
+    """Every client beside every other: median CPU a message, and how much of the wall time it was busy."""
+    names = [w for w in works.WORKS if w not in ("idle", "round trip")]
+    lines = ["| CPU a message | " + " | ".join(names) + " | round trip p50 / p99 |", "|---" * (len(names) + 2) + "|"]
+    for client in works.CLIENTS:
+        cells = [time_text(cpu_ns(results[client, w])) if results.get((client, w)) else "" for w in names]
+        trips = results.get((client, "round trip"))
+        tail = ""
+        if trips:
+            tail = f"{p50_ns(trips) / 1e3:.1f} / {statistics.median(r['p99_us'] for r in trips):.0f} µs"
+        if any(cells) or tail:
+            lines.append(f"| {client} | " + " | ".join([*cells, tail]) + " |")
+    return "\n".join(lines)
+
+
+def instructions(counted: dict) -> str:
+    names = [w for w in works.WORKS if any(work == w for _, work in counted)]
+    lines = ["| instructions a message | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for client in works.CLIENTS:
+        cells = [f"{counted[client, w]:,.0f}" if (client, w) in counted else "" for w in names]
+        if any(cells):
+            lines.append(f"| {client} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)

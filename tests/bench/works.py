@@ -1,0 +1,91 @@
+"""What is measured (works), who is measured (clients) and what the measured must be (rows). Nothing here runs anything."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Work:
+    name: str
+    mode: str
+    path: str
+    size: int
+    first: int  # messages of the first calibration run
+    most: int
+    instructions: tuple = (0, 0)  # two counts; the difference between them is what --instructions divides
+
+
+@dataclass(frozen=True)
+class Client:
+    name: str
+    program: str
+    extra: str = ""
+    modes: tuple = ("recv", "send", "rtt")
+    ours: bool = False
+
+
+WORKS = {
+    w.name: w
+    for w in (
+        Work("16 B", "recv", "/flood?size=16", 16, 20_000, 40_000_000, (100_000, 600_000)),
+        Work("256 B text", "recv", "/flood?size=256&text=1", 256, 10_000, 8_000_000, (20_000, 120_000)),
+        Work("16 KiB", "recv", "/flood?size=16384", 16384, 1_000, 200_000, (500, 3_000)),
+        Work("1 MiB", "recv", "/flood?size=1048576", 1 << 20, 30, 3_000, (10, 60)),
+        Work("send", "send", "/sink", 16, 20_000, 500_000, (5_000, 30_000)),
+        Work("send packed", "send", "/sink", 16, 200_000, 20_000_000, (50_000, 300_000)),
+        Work("round trip", "rtt", "/echo", 64, 20_000, 50_000, (2_000, 12_000)),
+        Work("idle", "idle", "/idle", 64, 1_000, 1_000),
+    )
+}
+
+CLIENTS = {
+    c.name: c
+    for c in (
+        Client("raw bytes", "raw", "bytes", ("recv", "send each", "rtt")),
+        Client("raw headers", "raw", "headers", ("recv",)),
+        Client("raw batch", "raw", "batch", ("send packed",)),
+        Client("Boost.Beast", "beast", "", ("recv", "send each", "rtt")),
+        Client("wslay event API", "wslay", "", ("recv", "send each", "rtt")),
+        Client("libwebsockets", "lws", "", ("recv", "send each", "rtt", "idle")),
+        Client("wscengine", "ours", "1", ("recv", "send each", "rtt", "idle"), ours=True),
+        Client("wscengine, 4 readers", "ours", "4", ("recv",), ours=True),
+        Client("wscengine, corked", "ours", "corked", ("send packed",), ours=True),
+    )
+}
+
+
+def plan() -> list:
+    """(client, work) in the order of one round: all clients of a work side by side, so that a noisy minute hits all of them."""
+    cells = []
+    for work in WORKS.values():
+        mode = {"send": "send each", "send packed": "send packed"}.get(work.name, work.mode)
+        cells += [(c, work) for c in CLIENTS.values() if mode in c.modes]
+    return cells
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: `measured` is ours, the ratio is ours over the reference, `limit` its largest legal value."""
+
+    what: str
+    must: str
+    ours: tuple  # (client, work)
+    against: tuple  # clients; several: the slowest of them
+    limit: float
+    metric: str = "cpu"  # cpu | p50
+
+
+OURS, FOUR, CORKED = "wscengine", "wscengine, 4 readers", "wscengine, corked"
+BEAST, HEADERS, RAW = "Boost.Beast", "raw headers", "raw bytes"
+ROWS = (
+    Row("receive 16 B binary, 1 reader", "≤ 0.40 × Boost.Beast", (OURS, "16 B"), (BEAST,), 0.40),
+    Row("", "≤ 4 × the header-only reader", (OURS, "16 B"), (HEADERS,), 4.0),
+    Row("receive 16 B binary, 4 readers", "≤ 1.0 × Boost.Beast", (FOUR, "16 B"), (BEAST,), 1.0),
+    Row("receive 256 B text, UTF-8 checked", "≤ 0.35 × Boost.Beast", (OURS, "256 B text"), (BEAST,), 0.35),
+    Row("receive 16 KiB", "≤ 0.8 × Boost.Beast", (OURS, "16 KiB"), (BEAST,), 0.8),
+    Row("receive 1 MiB", "≤ 1.0 × the slower of Beast and header-only", (OURS, "1 MiB"), (BEAST, HEADERS), 1.0),
+    Row("send 16 B, one write each", "≤ 1.15 × raw send(2)", (OURS, "send"), (RAW,), 1.15),
+    Row(
+        "round trip 64 B p50, same core", "≤ 1.08 × the raw blocking client", (OURS, "round trip"), (RAW,), 1.08, "p50"
+    ),
+)
+CORKED_NS, IDLE_KIB, IDLE_FDS, IDLE_THREADS, IDLE_CPU_MS = 40, 8, 1, 4, 1.0
