@@ -6,7 +6,7 @@ package abi
 // The ABI these constants were read from.
 const (
 	Version = "0.1.0"
-	Hash    = "3cc05310155541cc3f7e2d63a13dd5545e07f6bb270651ddc5f03c22dd9ec571"
+	Hash    = "2c40356fbc94beee122a67ef32919265b75dbb1f929214ff114cb0bda1a4ca06"
 )
 
 // What a call of the C library returned.

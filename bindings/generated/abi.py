@@ -6,7 +6,7 @@ import enum
 from typing import NamedTuple, TypedDict
 
 ABI_VERSION = "0.1.0"
-ABI_HASH = "3cc05310155541cc3f7e2d63a13dd5545e07f6bb270651ddc5f03c22dd9ec571"
+ABI_HASH = "2c40356fbc94beee122a67ef32919265b75dbb1f929214ff114cb0bda1a4ca06"
 
 
 class Status(enum.IntEnum):

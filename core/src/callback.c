@@ -1,6 +1,8 @@
 #include "callback.h"
 
-static _Thread_local struct callback_frame *innermost;
+#include "os.h"
+
+THREAD_POINTER struct callback_frame *innermost;
 
 void callback_push(struct callback_frame *f) {
   f->outer = innermost;

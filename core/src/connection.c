@@ -128,12 +128,12 @@ void connection_fail(wsc_connection *k, int code, const char *reason, int status
 
 /* ---- keepalive ----------------------------------------------------------------------------------------------------- */
 
-static void ping(wsc_connection *k, int64_t now) {
+static int ping(wsc_connection *k, int64_t now) {
   uint8_t payload[8];
   uint64_t serial = ++k->ping_serial;
   memcpy(payload, &serial, sizeof payload);
   k->ping_at_ns = now;
-  send_control(k, OPCODE_PING, payload, sizeof payload);
+  return send_control(k, OPCODE_PING, payload, sizeof payload);
 }
 
 void connection_pong(wsc_connection *k, const uint8_t *payload, size_t n, int64_t now) {
@@ -162,7 +162,11 @@ void connection_keepalive(wsc_connection *k, int64_t now) {
     case KEEPALIVE_PING:
       k->ping_queued = true;
       connection_log(k, WSC_LOG_DEBUG, "keepalive", "ping: nothing received for %lld ms", quiet_ms);
-      ping(k, now);
+      if (ping(k, now)) { /* it will never leave: an interval later another one is tried */
+        k->ping_queued = false;
+        keepalive_pinged(&k->alive, now);
+        keepalive_life(&k->alive, now);
+      }
       keepalive_check(&k->alive, now, &next);
       break;
     case KEEPALIVE_DEAD:

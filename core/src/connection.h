@@ -149,7 +149,7 @@ int receive_bytes(wsc_connection *k, const uint8_t *p, size_t n, int64_t now_ns)
 void receive_hold(wsc_connection *k, bool hold);
 bool receive_full(const wsc_connection *k);
 void send_flush(wsc_connection *k, int64_t now_ns);                         /* connection_send.c */
-void send_control(wsc_connection *k, int opcode, const uint8_t *p, size_t n);
+int send_control(wsc_connection *k, int opcode, const uint8_t *p, size_t n);  /* OK, or why it will never leave: QUEUE_FULL, NOMEM, IO */
 int send_message(wsc_connection *k, int type, const uint8_t *p, size_t n);  /* OK, AGAIN: no room, CLOSED, NOMEM, IO */
 void send_close(wsc_connection *k, int code, const char *reason);
 void send_drop(wsc_connection *k);

@@ -383,7 +383,11 @@ int wsc_connection_ping_begin(wsc_connection *k, const wsc_context *c, uint64_t 
   op->serial = ++k->ping_serial;
   memcpy(payload, &op->serial, sizeof payload);
   k->ping_at_ns = op->began_ns;
-  send_control(k, OPCODE_PING, payload, sizeof payload);
+  if ((r = send_control(k, OPCODE_PING, payload, sizeof payload))) {
+    pthread_mutex_unlock(&k->lock);
+    op_refuse(op);
+    return error_set(err, r, r == WSC_ERR_QUEUE_FULL ? "ping: too many pings wait to be sent already" : "ping: %s", wsc_status_text(r));
+  }
   return enlist(k, &k->pings, op, out);
 }
 

@@ -44,13 +44,13 @@ void send_drop(wsc_connection *k) {
   k->tx_bytes = 0;
   buffer_free(&k->control);
   k->control_sent = 0;
-  k->blocked = false;
+  k->blocked = k->ping_queued = false;
 }
 
 /* One masked frame at p; its length. */
 static size_t put_frame(uint8_t *out, bool fin, int opcode, const uint8_t *p, size_t n, const uint8_t key[4]) {
   size_t h = frame_header(out, fin, opcode, n, key);
-  mask_copy(out + h, p, n, key, 0);
+  mask_copy(out + h, p, n, key);
   return h + n;
 }
 
@@ -125,7 +125,7 @@ void send_flush(wsc_connection *k, int64_t now) {
 
 /* The usual case: a small message, nothing before it, straight from the stack. WSC_AGAIN: not that case. */
 static int send_small(wsc_connection *k, int type, const uint8_t *p, size_t n) {
-  if (k->tx_head || k->control.length || k->corks || k->blocked || n > SMALL_FRAME) return WSC_AGAIN;
+  if (k->tx_head || k->control.length || k->blocked || n > SMALL_FRAME) return WSC_AGAIN;
   uint8_t frame[SMALL_FRAME + FRAME_HEADER_MAX], key[4];
   if (mask_key(key)) return WSC_ERR_IO;
   size_t length = put_frame(frame, true, type, p, n, key);
@@ -150,7 +150,7 @@ static int send_small(wsc_connection *k, int type, const uint8_t *p, size_t n) {
 int send_message(wsc_connection *k, int type, const uint8_t *p, size_t n) {
   if (k->state != CONN_OPEN || k->fenced || k->broken) return WSC_ERR_CLOSED;
   if (k->tx_bytes && k->tx_bytes + n > k->send_bytes) return WSC_AGAIN;
-  int r = send_small(k, type, p, n);
+  int r = k->corks ? WSC_AGAIN : send_small(k, type, p, n);
   if (r == WSC_AGAIN) {
     int opcode = type;
     size_t at = 0;
@@ -173,17 +173,24 @@ int send_message(wsc_connection *k, int type, const uint8_t *p, size_t n) {
 }
 
 /* Pongs that cannot leave do not pile up: answering only the latest pings is legal (RFC 6455 section 5.5.3). */
-void send_control(wsc_connection *k, int opcode, const uint8_t *p, size_t n) {
+int send_control(wsc_connection *k, int opcode, const uint8_t *p, size_t n) {
   uint8_t frame[FRAME_HEADER_MAX + 125], key[4];
-  if (k->control.length > CONTROL_MOST || mask_key(key)) return;
+  if (k->control.length > CONTROL_MOST) return WSC_ERR_QUEUE_FULL;
+  if (mask_key(key)) return WSC_ERR_IO;
   size_t length = put_frame(frame, true, opcode, p, n, key);
-  if (buffer_append(&k->control, frame, length) == WSC_OK && !k->blocked) send_flush(k, 0);
+  if (buffer_append(&k->control, frame, length)) return WSC_ERR_NOMEM;
+  if (!k->blocked) send_flush(k, 0);
+  return WSC_OK;
 }
 
 void send_close(wsc_connection *k, int code, const char *reason) {
   uint8_t payload[125];
   size_t n = code == WSC_CLOSE_NO_STATUS ? 0 : frame_close_payload(payload, code, reason);
-  if (queue_frame(k, true, OPCODE_CLOSE, payload, n)) return; /* without memory the socket is simply closed */
+  if (queue_frame(k, true, OPCODE_CLOSE, payload, n)) { /* without memory the socket is simply closed */
+    k->broken = -ENOMEM;
+    actor_kick(k->actor, 0);
+    return;
+  }
   k->ended.code_sent = code;
   send_flush(k, 0);
 }

@@ -37,7 +37,7 @@ struct crew {
   struct share *shares;
 };
 
-static _Thread_local struct crew *my_crew;
+THREAD_POINTER struct crew *my_crew;
 
 static int add_thread(struct crew *c);
 

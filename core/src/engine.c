@@ -113,7 +113,10 @@ int wsc_loop_add(wsc_loop *l, wsc_engine *e) {
   if (loop_forked(l) || e->generation != os_fork_generation()) return WSC_ERR_FORKED;
   pthread_mutex_lock(&e->lock);
   int r = e->joined ? WSC_ERR_STATE : actor_join(&e->actor, l);
-  if (!r) e->joined = true;
+  if (!r) {
+    e->joined = true;
+    e->has_callbacks = false; /* a host's loop has no crew: its callbacks are the host's to run */
+  }
   pthread_mutex_unlock(&e->lock);
   return r;
 }

@@ -21,7 +21,7 @@ struct drive {
   const wsc_op *op;    /* leaves when it has ended */
   int64_t deadline_ns; /* < 0: none */
 };
-static _Thread_local const struct drive *driving;
+THREAD_POINTER const struct drive *driving;
 
 /* ---- waking -------------------------------------------------------------------------------------------------------- */
 
@@ -47,6 +47,14 @@ static void notify(wsc_loop *l) {
     if (l->lend_waiters && l->run_head) pthread_cond_broadcast(&l->op_cond);
     raise_fd(l);
   }
+}
+
+/* A thread leaves with work still there. A crew's leader comes back for it; should its callback take long, the standby, which stays suspicious while there
+ * is work, finds somebody else. Raising the fd each time would cost a flood two system calls a batch. */
+static void leave_work(wsc_loop *l) {
+  if (!l->crew || l->polling || l->wakes) notify(l);
+  else if (l->next_waiters) pthread_cond_signal(&l->next_cond);
+  else if (l->lend_waiters && l->run_head) pthread_cond_broadcast(&l->op_cond);
 }
 
 /* ---- actors -------------------------------------------------------------------------------------------------------- */
@@ -318,7 +326,7 @@ static int drive(const struct drive *d) {
   if (d->event) l->takers--, l->takes++;
   driving = outer;
   if (l->event_head || l->run_head || l->wakes) {
-    notify(l);
+    leave_work(l);
   } else {
     if (!l->polling) lower_fd(l);
     if (!l->polling && l->next_waiters) pthread_cond_signal(&l->next_cond); /* somebody else must poll now */

@@ -3,31 +3,59 @@
  * used twice. The payload goes by vectors of 16 bytes, long ones by 32 where the processor has AVX2. */
 #include "mask.h"
 
+#include "mem.h"
 #include "os.h"
 #include "wscengine/status.h"
 
+#include <pthread.h>
 #include <string.h>
 
 enum { POOL_BYTES = 4096, WIDE_FROM = 512 };
 
-static _Thread_local struct {
+struct pool {
   uint8_t bytes[POOL_BYTES];
   size_t left; /* the last so many bytes are unused */
   uint32_t generation;
-} pool;
+};
+THREAD_POINTER struct pool *pool;
+static pthread_once_t pools_once = PTHREAD_ONCE_INIT;
+static pthread_key_t pools; /* frees a thread's pool when the thread ends */
+static bool pools_made;
+
+static void drop_pool(void *mine) {
+  pool = NULL;
+  mem_free(mine);
+}
+
+static void make_pools(void) { pools_made = pthread_key_create(&pools, drop_pool) == 0; }
+
+static int fill_pool(uint32_t generation) {
+  if (pool == NULL) {
+    pthread_once(&pools_once, make_pools);
+    struct pool *mine = pools_made ? mem_zalloc(sizeof *mine) : NULL;
+    if (mine == NULL || pthread_setspecific(pools, mine) != 0) {
+      mem_free(mine);
+      return WSC_ERR_NOMEM;
+    }
+    pool = mine;
+  }
+  pool->left = 0;
+  if (os_random(pool->bytes, sizeof pool->bytes) != WSC_OK) return WSC_ERR_IO;
+  pool->left = sizeof pool->bytes;
+  pool->generation = generation;
+  return WSC_OK;
+}
 
 int mask_key(uint8_t key[4]) {
   uint32_t generation = os_fork_generation();
-  if (pool.left < 4 || pool.generation != generation) {
-    pool.left = 0;
-    if (os_random(pool.bytes, sizeof pool.bytes) != WSC_OK) return WSC_ERR_IO;
-    pool.left = sizeof pool.bytes;
-    pool.generation = generation;
+  if (pool == NULL || pool->left < 4 || pool->generation != generation) {
+    int r = fill_pool(generation);
+    if (r) return r;
   }
-  uint8_t *from = pool.bytes + sizeof pool.bytes - pool.left;
+  uint8_t *from = pool->bytes + sizeof pool->bytes - pool->left;
   memcpy(key, from, 4);
   memset(from, 0, 4);
-  pool.left -= 4;
+  pool->left -= 4;
   return WSC_OK;
 }
 
@@ -68,15 +96,12 @@ __attribute__((target("avx2"))) static size_t mask_32(uint8_t *dst, const uint8_
 }
 #endif
 
-void mask_copy(uint8_t *dst, const uint8_t *src, size_t n, const uint8_t key[4], size_t offset) {
-  uint8_t twice[8]; /* any four bytes in a row of it are the key turned by so many */
+void mask_copy(uint8_t *dst, const uint8_t *src, size_t n, const uint8_t key[4]) {
   uint32_t k4;
-  memcpy(twice, key, 4);
-  memcpy(twice + 4, key, 4);
-  memcpy(&k4, twice + (offset & 3), 4);
+  memcpy(&k4, key, 4);
   const uint64_t k8 = k4 * UINT64_C(0x100000001);
 
-  /* Every step below is a multiple of 4 bytes but the last, so the turned key stays in step. */
+  /* Every step below is a multiple of 4 bytes but the last, so the key stays in step. */
   size_t i = 0;
 #if defined(__x86_64__)
   if (n >= WIDE_FROM && __builtin_cpu_supports("avx2")) i = mask_32(dst, src, n, k8);
@@ -96,5 +121,5 @@ void mask_copy(uint8_t *dst, const uint8_t *src, size_t n, const uint8_t key[4],
     memcpy(dst + i, &v, 4);
     i += 4;
   }
-  for (const uint8_t *turned = twice + (offset & 3); i < n; i++) dst[i] = src[i] ^ *turned++;
+  for (; i < n; i++) dst[i] = src[i] ^ key[i & 3];
 }

@@ -85,7 +85,8 @@ static int real_connect(int fd, const void *address, unsigned length) {
 struct os_io os_io = {real_recvv, real_sendv, real_connect};
 
 int os_above_stdio(int fd) {
-  if (fd < 0 || fd > 2) return fd;
+  if (fd < 0) return -errno; /* straight from the call that made it */
+  if (fd > 2) return fd;
   int moved = fcntl(fd, F_DUPFD_CLOEXEC, 3);
   int error = errno;
   close(fd);

@@ -8,6 +8,10 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+/* A pointer each thread has of its own. The model spares a shared library a function call a use; it draws on a small reserve of the program's
+ * start, so nothing larger than a pointer may be declared so. */
+#define THREAD_POINTER static _Thread_local __attribute__((tls_model("initial-exec")))
+
 #define NS_PER_MS INT64_C(1000000)
 #define NS_PER_S INT64_C(1000000000)
 
@@ -33,7 +37,7 @@ extern struct os_clocks os_clocks;
 
 /* A CLOEXEC, non-blocking socket that is never fd 0, 1 or 2; -errno. */
 int os_socket(int family, int type, int protocol);
-int os_above_stdio(int fd); /* moves an fd off 0-2 (CLOEXEC kept); the fd, or -errno with fd closed */
+int os_above_stdio(int fd); /* moves what a system call just gave off 0-2 (CLOEXEC kept); the fd, or -errno with fd closed; -1: the call's errno */
 
 /* A thread named `name` (15 bytes) that blocks all signals but the fault signals and SIGPROF. 0 or errno. */
 int os_thread(void *(*main)(void *), void *arg, const char *name, bool detached, void *pthread_out /* pthread_t *, may be NULL */);

@@ -41,6 +41,13 @@ static bool attended(wsc_loop *l) {
   return yes;
 }
 
+static bool has_work(wsc_loop *l) {
+  pthread_mutex_lock(&l->lock);
+  bool work = l->run_head || l->event_head;
+  pthread_mutex_unlock(&l->lock);
+  return work;
+}
+
 static void suspect(wsc_loop *l, int64_t now) {
   pthread_mutex_lock(&l->lock);
   l->standby_turns = l->turns;
@@ -74,6 +81,8 @@ static void look(wsc_loop *l, int64_t now) {
   if (again) {
     l->standby_asked = true;
     l->standby_due_ns = now + HOST_NS - CREW_NS;
+  } else if (has_work(l)) { /* what has left epoll already announces itself no more */
+    suspect(l, now);
   } else {
     arm(l, EPOLL_CTL_MOD);
   }

@@ -1,0 +1,79 @@
+# What the scripts of ci/ share. Sourced by each of them: goes to the top of the tree and sets the names below.
+#   BUILD   where everything is built: build/, or $WSC_BUILD_ROOT
+#   VENV    the Python environment that ci/setup makes
+#   JOBS    how many processors to use: $WSC_JOBS, or all, but 4 at most
+set -euo pipefail
+SELF=$(cd "$(dirname "$0")" && pwd)/${0##*/}
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+BUILD=${WSC_BUILD_ROOT:-$PWD/build}
+VENV=$BUILD/venv
+JOBS=${WSC_JOBS:-$(nproc)}
+if [ "$JOBS" -gt 4 ]; then JOBS=4; fi
+
+say() { printf '%s\n' "$*"; }
+die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 2; }
+
+# help_or_go "$@": prints the comment block at the top of the calling script for --help.
+help_or_go() {
+  case "${1:-}" in
+    -h | --help) sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$SELF"; exit 0 ;;
+  esac
+}
+
+# cmake_build NAME [cmake arguments]: configures and builds $BUILD/NAME.
+cmake_build() {
+  local name=$1
+  shift
+  cmake -S . -B "$BUILD/$name" "$@" >"$BUILD/$name.configure.log" 2>&1 || { cat "$BUILD/$name.configure.log"; return 1; }
+  cmake --build "$BUILD/$name" -j "$JOBS"
+}
+
+# ctest_build NAME [ctest arguments]: its tests, two at a time.
+ctest_build() {
+  local name=$1
+  shift
+  ctest --test-dir "$BUILD/$name" --output-on-failure --no-tests=error -j 2 "$@"
+}
+
+# Steps: each runs in a shell of its own under `set -e`, a failed one does not stop the next, and `summary` tells all of them.
+STEPS=()
+FAILURES=0
+LAST_STEP=0
+step() { # step NAME COMMAND...; LAST_STEP is its status afterwards
+  local name=$1 begun=$SECONDS
+  shift
+  printf '\n=== %s (at %d:%02d)\n' "$name" $((SECONDS / 60)) $((SECONDS % 60))
+  set +e
+  (set -e; "$@")
+  LAST_STEP=$?
+  set -e
+  local took=$((SECONDS - begun))
+  if [ "$LAST_STEP" -eq 0 ]; then
+    STEPS+=("$(printf 'ok       %4d s  %s' "$took" "$name")")
+  else
+    FAILURES=$((FAILURES + 1))
+    STEPS+=("$(printf 'FAILED   %4d s  %s' "$took" "$name")")
+    printf '=== %s FAILED (status %d)\n' "$name" "$LAST_STEP"
+  fi
+}
+skip() { # skip NAME REASON: said now and once more at the end
+  printf '\n=== %s: skipped: %s\n' "$1" "$2"
+  STEPS+=("$(printf 'skipped          %s: %s' "$1" "$2")")
+}
+summary() { # prints every step; the status is that of the whole
+  printf '\n=== summary (%d:%02d)\n' $((SECONDS / 60)) $((SECONDS % 60))
+  printf '%s\n' "${STEPS[@]}"
+  if [ "$FAILURES" -gt 0 ]; then
+    say "$FAILURES of ${#STEPS[@]} steps failed"
+    return 1
+  fi
+  say "all passed"
+}
+
+# go_version: of the go in PATH, as 1.24; nothing when there is none. go_is_enough: whether that is at least 1.24.
+go_version() { command -v go >/dev/null && GOTOOLCHAIN=local go env GOVERSION 2>/dev/null | sed -n 's/^go\([0-9]*\.[0-9]*\).*/\1/p' || true; }
+go_is_enough() {
+  local v
+  v=$(go_version)
+  [ -n "$v" ] && [ "$(printf '1.24\n%s\n' "$v" | sort -V | head -n 1)" = 1.24 ]
+}

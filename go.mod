@@ -1,0 +1,3 @@
+module github.com/wscengine/wscengine
+
+go 1.24
