@@ -124,6 +124,7 @@ void connection_fail(wsc_connection *k, int code, const char *reason, int status
   k->state = CONN_FAILING;
   int64_t wait = k->close_timeout_ns < FAILING_NS ? k->close_timeout_ns : FAILING_NS;
   k->deadline_ns = os_now_ns() + wait;
+  actor_kick(k->actor, 0); /* a sender's thread may have found the fault */
 }
 
 /* ---- keepalive ----------------------------------------------------------------------------------------------------- */
@@ -170,6 +171,10 @@ void connection_keepalive(wsc_connection *k, int64_t now) {
       keepalive_check(&k->alive, now, &next);
       break;
     case KEEPALIVE_DEAD:
+      if (!k->looked) { /* after a stall the timer may come before the news that bytes have come */
+        k->looked = k->readable = k->again = true;
+        return;
+      }
       info.timer = WSC_TIMER_KEEPALIVE;
       end_dead(k, WSC_TIMER_KEEPALIVE,
                error_make(&info, "%s: link is dead: no sign of life within %lld ms of a keepalive ping; last received %lld ms ago",
@@ -205,7 +210,8 @@ static void run_open(wsc_connection *k, uint32_t why, int64_t now) {
   if (why & POLLER_WRITE || !k->blocked) send_flush(k, now);
   receive_run(k, now);
   if (k->state == CONN_ENDED) return;
-  if (k->broken) {
+  bool read_out = !k->readable || k->state != CONN_OPEN || k->broken == -ENOMEM;
+  if (k->broken && read_out) { /* what the peer sent before, its close frame perhaps, comes first */
     connection_lost(k, "writing", k->broken);
     return;
   }
@@ -237,10 +243,10 @@ void connection_run(wsc_connection *k, uint32_t why, int64_t now) {
   k->again = false;
   if (k->abandoned && k->state != CONN_ENDED)
     connection_end(k, error_make(&(struct error_info){.status = WSC_ERR_CLOSED, .close_code = WSC_CLOSE_GOING_AWAY}, "%s: given up", k->url.shown));
-  k->due_ns = op_list_expire(&k->reads, now, "read");
-  k->due_ns = earlier(k->due_ns, op_list_expire(&k->writes, now, "write"));
-  k->due_ns = earlier(k->due_ns, op_list_expire(&k->pings, now, "ping"));
-  k->due_ns = earlier(k->due_ns, op_list_expire(&k->closes, now, "close"));
+  k->due_ns = op_list_expire(&k->reads, why, now, "read");
+  k->due_ns = earlier(k->due_ns, op_list_expire(&k->writes, why, now, "write"));
+  k->due_ns = earlier(k->due_ns, op_list_expire(&k->pings, why, now, "ping"));
+  k->due_ns = earlier(k->due_ns, op_list_expire(&k->closes, why, now, "close"));
   if (k->state > CONN_NEW && k->state < CONN_OPEN) {
     check_dial_op(k, now);
     dial_run(k, now);

@@ -98,6 +98,7 @@ struct wsc_connection {
   struct op_list writes;
 
   struct keepalive alive;
+  bool looked;           /* the keepalive has found the link dead once and the socket was read again */
   uint64_t ping_serial;
   int64_t ping_at_ns, rtt_last_ns, rtt_smoothed_ns, last_byte_ns;
   struct op_list pings;
@@ -131,7 +132,7 @@ void connection_give_back(wsc_connection *k, struct wsc_batch *b);          /* u
 bool connection_queue_empty(wsc_connection *k);
 bool connection_has_batch(wsc_connection *k);                               /* connection_take would give one */
 wsc_error *connection_error(wsc_connection *k);                             /* a reference; how the dial or the connection ended */
-int connection_write_op(wsc_connection *k, wsc_op *op);                     /* a write that waited for a session goes on here; ends it in every case */
+void connection_write_op(wsc_connection *k, wsc_op *op);                    /* a write that waited for a session goes on here; ends it in every case */
 
 /* Shared by the connection's own rooms. `lock` is held unless said. */
 void connection_log(wsc_connection *k, int level, const char *subsystem, const char *format, ...) __attribute__((format(printf, 4, 5)));

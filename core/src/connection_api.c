@@ -196,6 +196,9 @@ static void renew(wsc_connection *k) {
   k->hangup = k->held = k->disarmed = k->finished = k->dial_aborted = k->shut_by_owner = false;
   k->broken = 0;
   k->peer_code = 0;
+  k->corks = 0;
+  k->news = 0;
+  k->ended = (wsc_close){.struct_size = sizeof k->ended, .reason = ""};
   *k->reason = 0;
 }
 
@@ -334,13 +337,16 @@ int wsc_connection_write(wsc_connection *k, const wsc_context *c, int type, cons
   return r ? r : op_finish(op, err);
 }
 
-int connection_write_op(wsc_connection *k, wsc_op *op) {
+void connection_write_op(wsc_connection *k, wsc_op *op) {
   pthread_mutex_lock(&k->lock);
-  op_list_push(&k->writes, op);
-  if (k->state == CONN_OPEN && !k->fenced) send_admit(k);
+  if (k->state != CONN_OPEN || k->fenced) {
+    op_complete(op, WSC_ERR_CLOSED, error_make(&(struct error_info){.status = WSC_ERR_CLOSED, .cause = wsc_error_ref(k->error)}, "write"));
+  } else {
+    op_list_push(&k->writes, op);
+    send_admit(k);
+  }
   pthread_mutex_unlock(&k->lock);
   actor_kick(k->actor, 0);
-  return WSC_OK;
 }
 
 int wsc_connection_write_many(wsc_connection *k, const wsc_context *c, const wsc_outgoing *messages, size_t count, wsc_error **err) {
@@ -428,7 +434,7 @@ int wsc_connection_close_begin(wsc_connection *k, const wsc_context *c, int code
   if ((r = begin(k, OP_CLOSE, c, token, &op, err))) return r;
   pthread_mutex_lock(&k->lock);
   if (k->state > CONN_NEW && k->state < CONN_OPEN) {
-    k->dial_aborted = true; /* the dial ends with ERR_CANCELED, and so does what is to be closed */
+    k->dial_aborted = true; /* the dial ends with ERR_CANCELED, the close with ERR_CLOSED: there was nothing to close yet */
   } else if (k->state == CONN_OPEN) {
     begin_close(k, code, reason);
   } else {

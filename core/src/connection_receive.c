@@ -15,7 +15,7 @@ void receive_hold(wsc_connection *k, bool hold) {
     k->held = hold;
     keepalive_held(&k->alive, hold, os_now_ns());
     int64_t guard = (k->alive.interval + k->alive.timeout) / NS_PER_MS;
-    transport_guard(&k->transport, hold && k->alive.interval ? guard : 0);
+    transport_guard(&k->transport, (hold || k->blocked) && k->alive.interval ? guard : 0);
     connection_log(k, WSC_LOG_DEBUG, "connection", hold ? "receive queue is full: not reading" : "reading again");
   }
   if (hold && k->readable && !k->disarmed && k->transport.fd >= 0) {
@@ -84,6 +84,7 @@ static void advance(wsc_connection *k, size_t n, int64_t now) {
   int r = receiver_advance(&k->receiver, n, os_unix_ns(), &fresh, &sink);
   pthread_mutex_lock(&k->lock);
   keepalive_life(&k->alive, now);
+  k->looked = false;
   k->last_byte_ns = now;
   if (fresh.head) keepalive_data(&k->alive, now);
   enqueue(k, &fresh);

@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { SMALL_FRAME = 512, CHUNK_BYTES = 65536, CONTROL_MOST = 4096 };
+enum { SMALL_FRAME = 512, CHUNK_BYTES = 65536, CONTROL_MOST = 4096, GUARD_LEAST_MS = 60000 };
 
 int send_check(int type, const uint8_t *p, size_t n, wsc_error **err) {
   if (type != WSC_TEXT && type != WSC_BINARY) return error_set(err, WSC_ERR_INVALID, "message type is %d, not 1 (text) or 2 (binary)", type);
@@ -60,7 +60,7 @@ static int queue_frame(wsc_connection *k, bool fin, int opcode, const uint8_t *p
   size_t most = n + FRAME_HEADER_MAX;
   struct tx_chunk *c = k->tx_tail;
   /* A chunk that is being written only grows while it is corked: control frames pass between chunks. */
-  if (!c || c->capacity - c->length < most) c = add_chunk(k, k->corks && most < CHUNK_BYTES ? CHUNK_BYTES : most);
+  if (!c || c->capacity - c->length < most) c = add_chunk(k, (k->corks || k->tx_head) && most < CHUNK_BYTES ? CHUNK_BYTES : most);
   if (!c) return WSC_ERR_NOMEM;
   size_t wrote = put_frame(c->bytes + c->length, fin, opcode, p, n, key);
   c->length += wrote;
@@ -70,16 +70,27 @@ static int queue_frame(wsc_connection *k, bool fin, int opcode, const uint8_t *p
 
 /* ---- the socket ---------------------------------------------------------------------------------------------------- */
 
+/* The socket takes no more. No ping can leave now, so the kernel watches the link: it gives up a peer that acknowledges nothing, or keeps its
+ * window shut, for so long. */
+static void block(wsc_connection *k) {
+  if (k->blocked) return;
+  k->blocked = true;
+  int64_t guard = (k->alive.interval + k->alive.timeout) / NS_PER_MS;
+  if (k->alive.interval && !k->held) transport_guard(&k->transport, guard > GUARD_LEAST_MS ? guard : GUARD_LEAST_MS);
+}
+
 /* < 0: nothing more can be written now (blocked), or the link is lost. */
 static ssize_t write_some(wsc_connection *k, const uint8_t *p, size_t n, int64_t now) {
   ssize_t sent = transport_send(&k->transport, p, n);
-  if (sent == -EAGAIN) k->blocked = true;
-  else if (sent < 0) { /* the actor's thread may be reading from the socket: only it may close it */
+  if (sent == -EAGAIN) {
+    block(k);
+  } else if (sent < 0) { /* the actor's thread may be reading from the socket: only it may close it */
     k->broken = sent;
+    k->readable = true; /* what came before is still to be read */
     actor_kick(k->actor, 0);
-  }
-  else if (k->blocked) { /* a full socket buffer moves on only when the peer acknowledges: a sign of life */
+  } else if (k->blocked) { /* a full socket buffer moves on only when the peer acknowledges: a sign of life */
     k->blocked = false;
+    if (!k->held) transport_guard(&k->transport, 0);
     if (k->state == CONN_CLOSING || k->state == CONN_ECHOING) /* a slow reader gets what was sent before the close */
       k->deadline_ns = os_now_ns() + k->close_timeout_ns;
     keepalive_life(&k->alive, now ? now : os_now_ns());
@@ -161,7 +172,7 @@ int send_message(wsc_connection *k, int type, const uint8_t *p, size_t n) {
       if (r) return k->state == CONN_OPEN ? r : WSC_ERR_CLOSED;
       at += part;
       opcode = OPCODE_CONTINUATION;
-      if (!k->corks || k->tx_bytes >= CHUNK_BYTES) send_flush(k, 0); /* corked: no call for each of many small ones */
+      if (!k->blocked && (!k->corks || k->tx_bytes >= CHUNK_BYTES)) send_flush(k, 0); /* corked: no call for each of many small ones */
       if (k->broken) return WSC_ERR_CLOSED;
     } while (at < n);
   }

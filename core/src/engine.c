@@ -22,16 +22,36 @@ int engine_usable(const wsc_engine *e, const char *verb, wsc_error **err) {
 
 static void release_memory(struct actor *a) { mem_free(a); }
 
+static void drop_attempt(wsc_engine *e) {
+  struct wsc_attempt *a = e->attempt;
+  if (!a) return;
+  url_free(&a->url);
+  wsc_options_free(a->options);
+  wsc_error_unref(a->last_error);
+  mem_free(a);
+  e->attempt = NULL;
+}
+
+/* What the hook changed held for one run. */
+static int restore_attempt(wsc_engine *e) {
+  if (!e->attempt) return WSC_OK;
+  struct url url = {0};
+  if (url_copy(&e->base_url, &url)) return WSC_ERR_NOMEM;
+  drop_attempt(e);
+  url_free(&e->url);
+  e->url = url;
+  wsc_options_free(e->options);
+  e->options = options_ref(e->base_options);
+  return WSC_OK;
+}
+
 static void destroy(struct actor *a) {
   wsc_engine *e = (wsc_engine *)(void *)a;
   actor_leave(a);
   host_free(e);
-  if (e->attempt) {
-    url_free(&e->attempt->url);
-    wsc_options_free(e->attempt->options);
-    wsc_error_unref(e->attempt->last_error);
-    mem_free(e->attempt);
-  }
+  drop_attempt(e);
+  url_free(&e->base_url);
+  wsc_options_free(e->base_options);
   wsc_error_unref(e->failure);
   wsc_error_unref(e->stop_error);
   url_free(&e->url);
@@ -62,6 +82,7 @@ static void configure(wsc_engine *e) {
   lifecycle_init(&e->life, &c);
   e->reader_count = (uint32_t)options_int(o, WSC_OPT_READER_COUNT);
   e->host.used = options_int(o, WSC_OPT_HOST_ADAPTER) != 0;
+  e->send_waits = options_int(o, WSC_OPT_SEND_WAITS_FOR_SESSION) != 0;
 }
 
 static void on_log(void *self, int level, const char *subsystem, const char *session_id, const char *text) {
@@ -91,6 +112,11 @@ int wsc_engine_new(const char *url, const wsc_callbacks *cb, void *user, const w
   e->has_callbacks = cb != NULL;
   if ((r = url_parse(url, &e->url, err))) goto fail;
   if (!(e->options = options_snapshot(o))) {
+    r = error_set(err, WSC_ERR_NOMEM, "out of memory for an engine");
+    goto fail;
+  }
+  e->base_options = options_ref(e->options);
+  if (url_copy(&e->url, &e->base_url)) {
     r = error_set(err, WSC_ERR_NOMEM, "out of memory for an engine");
     goto fail;
   }
@@ -124,7 +150,10 @@ int wsc_loop_add(wsc_loop *l, wsc_engine *e) {
 /* In the child of a fork only this process's copies of the fds may go. */
 static void free_forked(wsc_engine *e) {
   wsc_connection *k = e->session ? e->session->connection : NULL;
-  if (k && k->transport.fd >= 0) close(k->transport.fd);
+  if (k && k->transport.fd >= 0) {
+    close(k->transport.fd);
+    k->transport.fd = -1; /* the number may soon be somebody else's */
+  }
   if (e->joined && e->actor.loop->crew) poller_close(&e->actor.loop->poller);
 }
 
@@ -192,6 +221,7 @@ int wsc_engine_start_begin(wsc_engine *e, const wsc_context *c, uint64_t token, 
   pthread_mutex_lock(&e->lock);
   if (run_is_on(e)) r = error_set(err, WSC_ERR_STATE, "start: the engine is running already");
   if (!r) r = join_loop(e, err);
+  if (!r && restore_attempt(e)) r = error_set(err, WSC_ERR_NOMEM, "start: out of memory");
   if (!r) r = op_new(OP_START, &e->actor, e, e->user, c, token, &op, err);
   if (!r) {
     e->start = op;
@@ -266,6 +296,7 @@ int wsc_engine_wait_begin(wsc_engine *e, const wsc_context *c, uint64_t token, w
 }
 
 int wsc_engine_wait(wsc_engine *e, const wsc_context *c, wsc_error **why) {
+  if (why) *why = NULL;
   if (e && callback_of(e)) return error_set(why, WSC_ERR_IN_CALLBACK, "wait: not inside a callback of this engine");
   if (e && !e->joined && e->generation == os_fork_generation()) return WSC_OK;
   wsc_op *op;
@@ -288,8 +319,9 @@ static void wish(wsc_engine *e, unsigned what, uint64_t attempt) {
   pthread_mutex_lock(&e->lock);
   bool on = run_is_on(e);
   if (on) {
+    bool newer = !(e->wishes & WISH_RESTART) || attempt > e->restart_attempt;
+    if (what == WISH_RESTART && newer) e->restart_attempt = attempt;
     e->wishes |= what;
-    if (what == WISH_RESTART) e->restart_attempt = attempt;
     if (e->session && (what == WISH_EXIT || e->session->attempt == attempt)) engine_seize(e); /* no further message is taken */
     engine_set_control(e);
   }

@@ -89,9 +89,10 @@ struct wsc_engine {
   wsc_callbacks callbacks;
   bool has_callbacks; /* a crew runs it: batches are taken at the core's cursor */
   void *user;
-  wsc_options *options;
-  struct url url;
+  wsc_options *options, *base_options; /* base: as given; the hook of a run may change the others */
+  struct url url, base_url;
   struct tls_context *trust;
+  bool send_waits;
   struct connection_owner owner;
   uint32_t reader_count;
 
@@ -163,6 +164,7 @@ void engine_run(struct actor *a, uint32_t why);
 void engine_effect(wsc_engine *e, const struct lifecycle_effect *f, int64_t now_ns);
 void engine_set_failure(wsc_engine *e, wsc_error *error); /* takes over the reference */
 void engine_end_run(wsc_engine *e, int reason);
+void engine_hand_over_writes(wsc_engine *e);      /* writes that waited for a session go to the one that is open */
 
 /* In wsc_event.flags, the library's own. */
 enum { EVENT_ENTERED = 1 << 30, EVENT_ANSWERED = 1 << 29 };

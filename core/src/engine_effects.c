@@ -27,7 +27,7 @@ static void drop_session(wsc_engine *e) {
 static void dial(wsc_engine *e, uint64_t attempt, int64_t now) {
   drop_session(e);
   e->reading = e->draining = e->drop = e->grace_over = e->closing = false;
-  e->control &= ~2u;
+  engine_set_control(e);
   e->session = session_new(e, attempt);
   if (!e->session || link_dial(e, now)) {
     if (!e->failure) engine_set_failure(e, error_make(&(struct error_info){.status = WSC_ERR_NOMEM}, "out of memory for a session"));
@@ -105,6 +105,9 @@ static void opened(wsc_engine *e, bool restarting) {
 static void begin_reading(wsc_engine *e) {
   e->reading = true;
   if (!e->life.lost) engine_set_failure(e, NULL); /* what was lost during OnOpen has set it already */
+}
+
+void engine_hand_over_writes(wsc_engine *e) {
   while (e->writes.head) {
     wsc_op *op = e->writes.head;
     op_list_remove(&e->writes, op);
@@ -169,11 +172,11 @@ void engine_end_run(wsc_engine *e, int reason) {
   e->reading = e->draining = e->drop = e->drain_all = e->closing = e->grace_over = false;
   e->wishes &= WISH_CUT;
   e->life_due_ns = 0;
-  engine_end_pause(e);
   struct error_info over = {.status = WSC_ERR_CLOSED};
   wsc_error *gone = error_make(&over, "the engine has stopped");
   complete_all(&e->pauses, WSC_ERR_CLOSED, gone);
   complete_all(&e->writes, WSC_ERR_CLOSED, gone);
+  engine_end_pause(e); /* after those that wait for it: nobody is granted a run that is over */
   wsc_error_unref(gone);
   start_done(e, WSC_ERR_CANCELED);
   complete_all(&e->stops, WSC_OK, NULL);

@@ -19,7 +19,7 @@ void engine_set_control(wsc_engine *e) {
   if (e->paused || e->pauses.head) word |= CONTROL_PAUSE;
   bool over = e->drop || (e->session && e->session->over) || e->wishes & (WISH_STOP | WISH_EXIT);
   if (over || (e->wishes & WISH_RESTART && e->session && e->session->attempt == e->restart_attempt)) word |= CONTROL_OVER;
-  e->control = word;
+  __atomic_store_n(&e->control, word, __ATOMIC_RELAXED); /* a host reads it as a plain word */
 }
 
 /* ---- when ---------------------------------------------------------------------------------------------------------- */
@@ -151,7 +151,7 @@ bool engine_fill(struct event_node *n, wsc_event *ev) {
 
 uint32_t wsc_event_take(wsc_event *ev, wsc_record *out) {
   struct wsc_batch *b = ev->core;
-  if (ev->engine->control && !ev->engine->has_callbacks) return 0;
+  if (!ev->engine->has_callbacks && __atomic_load_n(&ev->engine->control, __ATOMIC_RELAXED)) return 0;
   uint32_t at = atomic_fetch_add_explicit(&b->cursor, 1, memory_order_relaxed);
   if (at >= b->count) return 0;
   *out = b->records[at];

@@ -124,6 +124,7 @@ static void dialed(wsc_engine *e, int status, const wsc_response *r, wsc_error *
     h->news |= NEWS_DIAL_FAILED;
     return;
   }
+  wsc_response_free(h->response);
   h->response = response_copy(r);
   h->open = true;
   h->ended = (wsc_close){.struct_size = sizeof h->ended, .reason = ""};

@@ -143,14 +143,14 @@ static bool next_input(wsc_engine *e, unsigned *news, int64_t now, struct lifecy
 
 /* ---- the run ------------------------------------------------------------------------------------------------------- */
 
-static int64_t expire(wsc_engine *e, int64_t now) {
-  int64_t due = op_list_expire(&e->pauses, now, "pause");
-  due = earlier(due, op_list_expire(&e->waits, now, "wait"));
-  due = earlier(due, op_list_expire(&e->settles, now, "is_started"));
-  due = earlier(due, op_list_expire(&e->writes, now, "write: waiting for a session"));
+static int64_t expire(wsc_engine *e, uint32_t why, int64_t now) {
+  int64_t due = op_list_expire(&e->pauses, why, now, "pause");
+  due = earlier(due, op_list_expire(&e->waits, why, now, "wait"));
+  due = earlier(due, op_list_expire(&e->settles, why, now, "is_started"));
+  due = earlier(due, op_list_expire(&e->writes, why, now, "write: waiting for a session"));
   for (const wsc_op *op = e->stops.head; op; op = op->next)
     if (op_due(op, now) == WSC_ERR_TIMEOUT) e->stop_overdue = true;
-  due = earlier(due, op_list_expire(&e->stops, now, "stop"));
+  due = earlier(due, op_list_expire(&e->stops, why, now, "stop"));
   if (e->start) due = earlier(due, e->start->deadline_ns);
   return due;
 }
@@ -176,13 +176,14 @@ void engine_run(struct actor *a, uint32_t why) {
     engine_end_run(e, WSC_STOPPED_BY_STOP);
   }
   if (e->host.used) host_run(e, now);
-  int64_t due = expire(e, now);
+  int64_t due = expire(e, why, now);
   unsigned news = link_news(e);
   struct lifecycle_input in;
   while (next_input(e, &news, now, &in)) {
     step(e, &in, now);
     news |= link_news(e);
   }
+  if (e->life.phase == PHASE_OPEN && e->writes.head) engine_hand_over_writes(e);
   engine_grant_pauses(e);
   engine_pump(e);
   due = earlier(due, e->life_due_ns);

@@ -270,6 +270,11 @@ static bool idle(wsc_loop *l, const struct drive *d, bool *polled) {
     poll_once(l, l->run_head ? 0 : left, d->op);
     *polled = true;
     if (!d->event && (l->event_head || l->wakes) && !l->run_head) { /* events this thread may not take would make it spin */
+      if (l->crew && !l->takers) { /* this thread is the crew's, in a callback that waits: somebody else must lead */
+        pthread_mutex_unlock(&l->lock);
+        crew_wanted(l->crew);
+        pthread_mutex_lock(&l->lock);
+      }
       int64_t until = os_now_ns() + BREATHER_NS;
       cond_wait_until(&l->op_cond, &l->lock, d->deadline_ns >= 0 && d->deadline_ns < until ? d->deadline_ns : until);
     }
@@ -336,7 +341,7 @@ static int drive(const struct drive *d) {
   return status;
 }
 
-static int64_t deadline_after(int64_t timeout_ns) {
+int64_t loop_deadline(int64_t timeout_ns) {
   if (timeout_ns < 0) return -1;
   int64_t now = os_now_ns();
   return timeout_ns > INT64_MAX - now ? -1 : now + timeout_ns;
@@ -345,7 +350,7 @@ static int64_t deadline_after(int64_t timeout_ns) {
 int wsc_loop_next(wsc_loop *l, int64_t timeout_ns, wsc_event *ev) {
   if (!l || !ev || ev->struct_size < sizeof *ev) return WSC_ERR_INVALID;
   if (loop_forked(l)) return WSC_ERR_FORKED;
-  struct drive d = {.loop = l, .event = ev, .deadline_ns = timeout_ns == 0 ? 0 : deadline_after(timeout_ns)};
+  struct drive d = {.loop = l, .event = ev, .deadline_ns = timeout_ns == 0 ? 0 : loop_deadline(timeout_ns)};
   return drive(&d);
 }
 
@@ -533,7 +538,10 @@ int wsc_loop_new(const wsc_options *o, wsc_loop **out, wsc_error **err) {
 
 void wsc_loop_free(wsc_loop *l) {
   if (!l) return;
-  if (!loop_forked(l)) { /* what nobody took goes back to its owners */
+  if (loop_forked(l)) {
+    poller_close(&l->poller);
+    return;
+  } else { /* what nobody took goes back to its owners */
     pthread_mutex_lock(&l->lock);
     while (l->event_head) {
       struct event_node *n = pop_event(l);

@@ -17,7 +17,7 @@
 #include <stdatomic.h>
 
 /* why an actor runs, beside POLLER_* */
-enum { ACTOR_TIMER = 8, ACTOR_SLEPT = 16 /* the machine was suspended */, ACTOR_KICKED = 32 };
+enum { ACTOR_CANCEL = 64, ACTOR_TIMER = 8, ACTOR_SLEPT = 16 /* the machine was suspended */, ACTOR_KICKED = 32 };
 
 enum actor_state { ACTOR_IDLE, ACTOR_QUEUED, ACTOR_RUNNING, ACTOR_AGAIN };
 
@@ -99,6 +99,8 @@ void actor_timer(struct actor *a, uint32_t why, int64_t due_ns);
 
 void loop_post(wsc_loop *l, struct event_node *n);
 bool loop_unpost(wsc_loop *l, struct event_node *n); /* true: it had not been taken */
+
+int64_t loop_deadline(int64_t timeout_ns); /* from now; -1: never (timeout_ns < 0, or past the end of the clock) */
 
 /* Runs the protocol as a lent thread until op has ended or the deadline (< 0: none). lend = false: only waits. */
 int loop_wait_op(wsc_loop *l, const wsc_op *op, int64_t deadline_ns, bool lend);

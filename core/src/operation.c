@@ -26,7 +26,7 @@ void wsc_cancel_fire(wsc_cancel *c) {
   atomic_store(&c->fired, true);
   for (wsc_op *op = c->ops; op; op = op->cancel_next) {
     atomic_store(&op->cancel_wanted, true);
-    actor_kick(op->owner, 0);
+    actor_kick(op->owner, ACTOR_CANCEL);
   }
   pthread_mutex_unlock(&c->lock);
 }
@@ -145,7 +145,7 @@ static int taken_done(struct event_node *n, wsc_event *ev, const wsc_reply *r) {
 void wsc_op_cancel(wsc_op *op) {
   if (!op || !wsc_op_pending(op) || loop_forked(op->loop)) return;
   atomic_store(&op->cancel_wanted, true);
-  actor_kick(op->owner, 0);
+  actor_kick(op->owner, ACTOR_CANCEL);
 }
 
 bool wsc_op_pending(const wsc_op *op) { return op && atomic_load_explicit(&op->status, memory_order_acquire) == WSC_AGAIN; }
@@ -165,7 +165,7 @@ int wsc_op_wait(wsc_op *op, int64_t timeout_ns, wsc_error **err) {
   if (wsc_op_pending(op) && timeout_ns != 0) {
     /* A crew's loop always has a thread that runs it, unless that thread is this one, in a callback. */
     bool lend = !op->loop->crew || callback_on_this_thread();
-    loop_wait_op(op->loop, op, timeout_ns < 0 ? -1 : os_now_ns() + timeout_ns, lend);
+    loop_wait_op(op->loop, op, loop_deadline(timeout_ns), lend);
   }
   if (wsc_op_pending(op)) return error_set(err, WSC_ERR_TIMEOUT, "the operation is still under way");
   return wsc_op_status(op, err);
@@ -211,6 +211,8 @@ void op_list_push(struct op_list *list, wsc_op *op) {
   if (list->tail) list->tail->next = op;
   else list->head = op;
   list->tail = op;
+  list->due_ns = earlier(list->due_ns, op->deadline_ns);
+  if (atomic_load(&op->cancel_wanted)) list->due_ns = 1; /* cancelled before it was here: look at the next run */
 }
 
 void op_list_remove(struct op_list *list, wsc_op *op) {
@@ -237,5 +239,6 @@ int64_t op_list_expire_some(struct op_list *list, int64_t now_ns, const char *wh
       op_complete(op, due, e);
     } else next = earlier(next, op->deadline_ns);
   }
+  list->due_ns = next;
   return next;
 }

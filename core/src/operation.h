@@ -37,6 +37,7 @@ struct wsc_op {
 /* A first-in first-out list of operations, linked through next. */
 struct op_list {
   struct wsc_op *head, *tail;
+  int64_t due_ns; /* the earliest deadline of its members, or earlier; 0: none has one */
 };
 void op_list_push(struct op_list *list, wsc_op *op);
 void op_list_remove(struct op_list *list, wsc_op *op);
@@ -49,8 +50,10 @@ int op_new(enum op_kind kind, struct actor *owner, wsc_engine *engine, void *use
 void op_complete(wsc_op *op, int status, wsc_error *error);
 /* Completes every member whose cancellation or deadline has come, saying `what` in the error; returns the next deadline (0: none). */
 int64_t op_list_expire_some(struct op_list *list, int64_t now_ns, const char *what);
-static inline int64_t op_list_expire(struct op_list *list, int64_t now_ns, const char *what) {
-  return list->head ? op_list_expire_some(list, now_ns, what) : 0;
+static inline int64_t op_list_expire(struct op_list *list, uint32_t why, int64_t now_ns, const char *what) {
+  if (!list->head) return 0;
+  bool look = why & ACTOR_CANCEL || (list->due_ns && list->due_ns <= now_ns);
+  return look ? op_list_expire_some(list, now_ns, what) : list->due_ns;
 }
 /* Whether its cancellation or deadline has come: WSC_OK, WSC_ERR_CANCELED or WSC_ERR_TIMEOUT. */
 int op_due(const wsc_op *op, int64_t now_ns);

@@ -117,7 +117,7 @@ static int waits_for_session(wsc_engine *e, const wsc_context *c, int type, cons
                              wsc_error **err) {
   int r = send_check(type, p, n, err);
   if (r) return r;
-  if (!options_int(e->options, WSC_OPT_SEND_WAITS_FOR_SESSION))
+  if (!e->send_waits)
     return error_set(err, WSC_ERR_CLOSED, "write: no session is open (option send_waits_for_session waits for one)");
   wsc_op *op;
   if ((r = op_new(OP_WRITE, &e->actor, e, e->user, c, token, &op, err))) return r;
@@ -126,11 +126,11 @@ static int waits_for_session(wsc_engine *e, const wsc_context *c, int type, cons
   op->data = op->payload = mem_alloc(n ? n : 1);
   if (op->payload) memcpy(op->payload, p, n);
   pthread_mutex_lock(&e->lock);
-  bool on = e->life.phase != PHASE_IDLE || e->start;
-  if (op->payload && on) op_list_push(&e->writes, op);
+  bool on = e->life.phase != PHASE_IDLE || e->start, have = op->payload != NULL;
+  if (have && on) op_list_push(&e->writes, op); /* from here on it may end at any moment */
   pthread_mutex_unlock(&e->lock);
-  if (!op->payload || !on) {
-    r = op->payload ? WSC_ERR_CLOSED : WSC_ERR_NOMEM;
+  if (!have || !on) {
+    r = have ? WSC_ERR_CLOSED : WSC_ERR_NOMEM;
     op_refuse(op);
     return error_set(err, r, r == WSC_ERR_CLOSED ? "write: the engine is not running" : "write: out of memory for %zu bytes", n);
   }
@@ -152,7 +152,7 @@ int wsc_engine_write_begin(wsc_engine *e, const wsc_context *c, int type, const 
   bool lost = s && s->connection && r == WSC_ERR_CLOSED;
   wsc_session_unref(s);
   if (r != WSC_ERR_CLOSED) return r;
-  if (lost && !options_int(e->options, WSC_OPT_SEND_WAITS_FOR_SESSION)) return r;
+  if (lost && !e->send_waits) return r;
   if (lost && err) {
     wsc_error_unref(*err);
     *err = NULL;
