@@ -208,10 +208,11 @@ static void check_dial_op(wsc_connection *k, int64_t now) {
 static void run_open(wsc_connection *k, uint32_t why, int64_t now) {
   if (why & ACTOR_SLEPT) keepalive_probe(&k->alive, now);
   if (why & POLLER_WRITE || !k->blocked) send_flush(k, now);
+  if (k->broken && !k->read_out) k->read_out = k->readable = true;
   receive_run(k, now);
   if (k->state == CONN_ENDED) return;
-  bool read_out = !k->readable || k->state != CONN_OPEN || k->broken == -ENOMEM;
-  if (k->broken && read_out) { /* what the peer sent before, its close frame perhaps, comes first */
+  bool nothing_more = (k->read_out && !k->readable) || k->state != CONN_OPEN || k->broken == -ENOMEM;
+  if (k->broken && nothing_more) { /* what the peer sent before, its close frame perhaps, comes first */
     connection_lost(k, "writing", k->broken);
     return;
   }

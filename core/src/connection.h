@@ -93,7 +93,8 @@ struct wsc_connection {
   size_t control_sent;
   unsigned corks;
   bool blocked;          /* the socket took no more */
-  ssize_t broken;        /* -errno of a write that failed; the actor's thread ends the connection */
+  ssize_t broken;        /* -errno of a write that failed; the actor's thread ends the connection ... */
+  bool read_out;         /* ... when it has read what the peer sent before */
   bool ping_queued;      /* a keepalive ping is in control */
   struct op_list writes;
 

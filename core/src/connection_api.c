@@ -97,6 +97,7 @@ fail:
 int wsc_connection_new(wsc_loop *loop, const char *url, const wsc_options *o, wsc_connection **out, wsc_error **err) {
   if (!out) return error_set(err, WSC_ERR_INVALID, "wsc_connection_new: out is NULL");
   *out = NULL;
+  if (loop && loop_forked(loop)) return error_set(err, WSC_ERR_FORKED, "connection: the loop belongs to the parent process");
   struct url parsed = {0};
   struct tls_context *trust = NULL;
   wsc_options *snapshot = NULL;
@@ -197,6 +198,7 @@ static void renew(wsc_connection *k) {
   k->broken = 0;
   k->peer_code = 0;
   k->corks = 0;
+  k->read_out = k->looked = k->deaf = false;
   k->news = 0;
   k->ended = (wsc_close){.struct_size = sizeof k->ended, .reason = ""};
   *k->reason = 0;

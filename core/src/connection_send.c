@@ -86,7 +86,6 @@ static ssize_t write_some(wsc_connection *k, const uint8_t *p, size_t n, int64_t
     block(k);
   } else if (sent < 0) { /* the actor's thread may be reading from the socket: only it may close it */
     k->broken = sent;
-    k->readable = true; /* what came before is still to be read */
     actor_kick(k->actor, 0);
   } else if (k->blocked) { /* a full socket buffer moves on only when the peer acknowledges: a sign of life */
     k->blocked = false;

@@ -163,10 +163,11 @@ bool engine_seize(wsc_engine *e) {
   if (!e->has_callbacks) return false;
   struct wsc_batch *b = e->out_batch;
   uint32_t at = atomic_exchange_explicit(&b->cursor, SEIZED, memory_order_acq_rel);
+  if (at >= SEIZED) return false;
   if (at < b->count) {
     struct wsc_batch *rest = batch_rest(b, at);
-    if (!rest) { /* no memory: it must be waited for after all */
-      atomic_store_explicit(&b->cursor, at, memory_order_release);
+    if (!rest) { /* no memory: the batch itself goes back, when its readers have left it (return_seized) */
+      b->taken = at;
       return false;
     }
     connection_give_back(e->session->connection, rest);
@@ -174,6 +175,14 @@ bool engine_seize(wsc_engine *e) {
   e->out = 0;
   e->out_batch = NULL;
   return true;
+}
+
+static void return_seized(wsc_engine *e) {
+  struct wsc_batch *b = e->out_batch;
+  if (!b || !e->has_callbacks || e->session->active || atomic_load_explicit(&b->cursor, memory_order_acquire) < SEIZED) return;
+  e->out = 0;
+  e->out_batch = NULL;
+  connection_give_back(e->session->connection, batch_ref(b));
 }
 
 bool wsc_event_enter(wsc_event *ev) {
@@ -200,7 +209,8 @@ void wsc_event_leave(wsc_event *ev) {
   pthread_mutex_lock(&e->lock);
   ev->session->active--;
   e->active--;
-  bool wanted = e->draining || e->drain_all;
+  return_seized(e);
+  bool wanted = e->draining || e->drain_all || e->pauses.head;
   if (!wanted) engine_pump(e);
   pthread_mutex_unlock(&e->lock);
   if (wanted) actor_kick(&e->actor, 0);
@@ -309,7 +319,8 @@ int engine_read(void *self, wsc_connection *k, wsc_message *out) {
   bool inside = callback_of(e) != NULL;
   pthread_mutex_lock(&e->lock);
   struct wsc_batch *b = e->has_callbacks && e->session && e->session->connection == k ? e->out_batch : NULL;
-  int r = inside || e->paused || e->out || e->active ? WSC_AGAIN : WSC_ERR_STATE;
+  bool over = !e->session || e->session->connection != k; /* the connection itself says how it ended */
+  int r = inside || over || e->paused || e->out || e->active ? WSC_AGAIN : WSC_ERR_STATE;
   if (r == WSC_AGAIN && b) {
     uint32_t at = atomic_fetch_add_explicit(&b->cursor, 1, memory_order_relaxed);
     if (at < b->count) {

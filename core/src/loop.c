@@ -52,7 +52,7 @@ static void notify(wsc_loop *l) {
 /* A thread leaves with work still there. A crew's leader comes back for it; should its callback take long, the standby, which stays suspicious while there
  * is work, finds somebody else. Raising the fd each time would cost a flood two system calls a batch. */
 static void leave_work(wsc_loop *l) {
-  if (!l->crew || l->polling || l->wakes) notify(l);
+  if (!l->crew || l->polling || l->wakes || !l->standby_watches) notify(l);
   else if (l->next_waiters) pthread_cond_signal(&l->next_cond);
   else if (l->lend_waiters && l->run_head) pthread_cond_broadcast(&l->op_cond);
 }

@@ -76,6 +76,7 @@ struct wsc_loop {
   uint64_t standby_turns, standby_takes;
   int64_t standby_due_ns;
   bool standby_asked;
+  bool standby_watches; /* under lock: the standby will look again without being told */
 };
 
 int loop_new(wsc_loop **out, wsc_error **err);

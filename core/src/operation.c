@@ -25,6 +25,7 @@ void wsc_cancel_fire(wsc_cancel *c) {
   pthread_mutex_lock(&c->lock);
   atomic_store(&c->fired, true);
   for (wsc_op *op = c->ops; op; op = op->cancel_next) {
+    if (loop_forked(op->loop)) continue; /* the parent's operation: its locks and its eventfd are not ours to touch */
     atomic_store(&op->cancel_wanted, true);
     actor_kick(op->owner, ACTOR_CANCEL);
   }

@@ -19,7 +19,8 @@ static struct {
   wsc_loop *loops;     /* being watched */
   wsc_loop *busy;      /* the thread works on it without the lock */
   pthread_t thread;
-  bool running, joiner; /* joiner: somebody waits to join the thread; else it detaches itself */
+  bool running, finished; /* finished: `thread` has left, and somebody who waited for that is to join it */
+  unsigned waiters;
   int epoll_fd, wake_fd;
   uint32_t generation;
 } standby = {.lock = PTHREAD_MUTEX_INITIALIZER, .left = PTHREAD_COND_INITIALIZER, .epoll_fd = -1, .wake_fd = -1};
@@ -43,15 +44,23 @@ static bool attended(wsc_loop *l) {
 
 static bool has_work(wsc_loop *l) {
   pthread_mutex_lock(&l->lock);
-  bool work = l->run_head || l->event_head;
+  bool work = l->standby_watches = l->run_head || l->event_head;
   pthread_mutex_unlock(&l->lock);
   return work;
+}
+
+static bool untaken(wsc_loop *l) {
+  pthread_mutex_lock(&l->lock);
+  bool yes = (l->event_head && !l->takers) || (l->run_head && !l->present);
+  pthread_mutex_unlock(&l->lock);
+  return yes;
 }
 
 static void suspect(wsc_loop *l, int64_t now) {
   pthread_mutex_lock(&l->lock);
   l->standby_turns = l->turns;
   l->standby_takes = l->takes;
+  l->standby_watches = true;
   pthread_mutex_unlock(&l->lock);
   l->standby_asked = false;
   l->standby_due_ns = now + (l->crew ? CREW_NS : HOST_NS);
@@ -78,7 +87,9 @@ static void look(wsc_loop *l, int64_t now) {
   standby.busy = NULL;
   pthread_cond_broadcast(&standby.left);
   if (!watched(l)) return;
-  if (again) {
+  if (again && !alone && untaken(l)) { /* they came after the look: a first look again */
+    suspect(l, now);
+  } else if (again) {
     l->standby_asked = true;
     l->standby_due_ns = now + HOST_NS - CREW_NS;
   } else if (has_work(l)) { /* what has left epoll already announces itself no more */
@@ -132,13 +143,22 @@ static void *standby_main(void *unused) {
   close(standby.wake_fd);
   standby.epoll_fd = standby.wake_fd = -1;
   standby.running = false;
-  if (!standby.joiner) pthread_detach(pthread_self());
+  standby.finished = standby.waiters > 0;
+  if (!standby.finished) pthread_detach(pthread_self());
   pthread_cond_broadcast(&standby.left);
   pthread_mutex_unlock(&standby.lock);
   return NULL;
 }
 
+/* What a thread's exit frees (OpenSSL's state of it) is freed when this returns. It has let go of the lock for good. */
+static void join_finished(void) {
+  if (!standby.finished) return;
+  pthread_join(standby.thread, NULL);
+  standby.finished = false;
+}
+
 static int start_thread(void) {
+  join_finished();
   standby.epoll_fd = os_above_stdio(epoll_create1(EPOLL_CLOEXEC));
   standby.wake_fd = os_above_stdio(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   struct epoll_event ev = {.events = EPOLLIN};
@@ -157,15 +177,13 @@ fail:
 static void check_fork(void) {
   uint32_t generation = os_fork_generation();
   if (standby.generation == generation) return;
-  if (standby.generation) {
-    if (standby.epoll_fd >= 0) close(standby.epoll_fd);
-    if (standby.wake_fd >= 0) close(standby.wake_fd);
-    standby.loops = standby.busy = NULL;
-    standby.running = false;
-    standby.epoll_fd = standby.wake_fd = -1;
-    pthread_mutex_init(&standby.lock, NULL);
-    pthread_cond_init(&standby.left, NULL);
-  }
+  if (standby.epoll_fd >= 0) close(standby.epoll_fd);
+  if (standby.wake_fd >= 0) close(standby.wake_fd);
+  standby.loops = standby.busy = NULL;
+  standby.running = false;
+  standby.epoll_fd = standby.wake_fd = -1;
+  pthread_mutex_init(&standby.lock, NULL);
+  pthread_cond_init(&standby.left, NULL);
   standby.generation = generation;
 }
 
@@ -191,17 +209,14 @@ void standby_remove(wsc_loop *l) {
     struct epoll_event unused = {0};
     epoll_ctl(standby.epoll_fd, EPOLL_CTL_DEL, l->poller.fd, &unused);
   }
-  bool stop = !standby.loops && standby.running;
-  if (stop) { /* the last one: the thread goes too */
+  if (!standby.loops && standby.running) { /* the last one: the thread goes too */
     uint64_t one = 1;
     ssize_t ignored = write(standby.wake_fd, &one, sizeof one);
     (void)ignored;
-    standby.joiner = !on_standby;
+    standby.waiters += !on_standby;
     while (!on_standby && !standby.loops && standby.running) pthread_cond_wait(&standby.left, &standby.lock);
-    stop = standby.joiner && !standby.running;
-    standby.joiner = false;
+    standby.waiters -= !on_standby;
+    join_finished();
   }
-  pthread_t thread = standby.thread;
   pthread_mutex_unlock(&standby.lock);
-  if (stop) pthread_join(thread, NULL); /* what its exit frees (OpenSSL's per-thread state) is freed then */
 }

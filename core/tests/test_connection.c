@@ -247,7 +247,7 @@ static void a_dial_can_be_cancelled_timed_out_and_tried_again(bool host) {
 
   CHECK_EQ(wsc_connection_dial_begin(b.k, NULL, 0, &op, NULL), WSC_OK); /* a close while dialing ends it */
   peer_accept_tcp(&b.peer);
-  CHECK_EQ(wsc_connection_close(b.k, NULL, 1000, "", NULL), WSC_ERR_CANCELED);
+  CHECK_EQ(wsc_connection_close(b.k, NULL, 1000, "", NULL), WSC_ERR_CLOSED);
   bed_ends(op, WSC_ERR_CANCELED);
   peer_drop(&b.peer);
 
