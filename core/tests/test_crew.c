@@ -2,9 +2,9 @@
 #define _GNU_SOURCE
 #include "os.h"
 #include "peer.h"
+#include "threads.h"
 #include "wscengine.h"
 
-#include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -125,22 +125,6 @@ static const wsc_callbacks callbacks = {.struct_size = sizeof callbacks, .on_ope
     } \
   } while (0)
 
-static int threads_named(const char *name) {
-  int n = 0;
-  struct dirent *entry;
-  DIR *d = opendir("/proc/self/task");
-  while ((entry = readdir(d))) {
-    char path[300], got[32] = "";
-    snprintf(path, sizeof path, "/proc/self/task/%s/comm", entry->d_name);
-    FILE *f = fopen(path, "r");
-    if (!f) continue;
-    if (fgets(got, sizeof got, f)) n += strncmp(got, name, strlen(name)) == 0;
-    fclose(f);
-  }
-  closedir(d);
-  return n;
-}
-
 /* ---- the bed ------------------------------------------------------------------------------------------------------- */
 
 static void set(struct bed *b, int option, int64_t value) { CHECK_EQ(wsc_options_set_int(b->options, option, value), WSC_OK); }
@@ -220,7 +204,7 @@ static void a_blocked_callback_delays_neither_others_nor_pings(int most_threads)
   stop(&free_one);
   clean(&blocked);
   clean(&free_one);
-  UNTIL(threads_named("wsc-") == 0);
+  threads_gone();
 }
 
 static void readers_run_at_once_and_the_end_waits_for_them(void) {
@@ -261,7 +245,7 @@ static void a_thousand_engines_need_a_handful_of_threads(void) {
   static wsc_engine *engines[MANY];
   static wsc_op *ops[MANY];
   static int sockets[MANY];
-  UNTIL(threads_named("wsc-") == 0); /* a crew of its own */
+  threads_gone(); /* a crew of its own */
   prepare(&b);
   for (int i = 0; i < MANY; i++) {
     CHECK_EQ(wsc_engine_new(b.peer.url, &callbacks, &b, b.options, &engines[i], NULL), WSC_OK);
@@ -292,7 +276,7 @@ static void a_thousand_engines_need_a_handful_of_threads(void) {
   CHECK_EQ(b.closes, MANY);
   CHECK_EQ(b.stops, MANY);
   clean(&b);
-  UNTIL(threads_named("wsc-") == 0);
+  threads_gone();
 }
 
 /* ---- ends ---------------------------------------------------------------------------------------------------------- */
@@ -370,7 +354,7 @@ static void an_engine_may_be_freed_inside_any_of_its_callbacks(void) {
     CHECK_EQ(b.closes, b.opens);
     b.engine = NULL;
     clean(&b);
-    UNTIL(threads_named("wsc-") == 0);
+    threads_gone();
   }
 }
 
@@ -408,7 +392,7 @@ static void an_old_session_is_fenced_and_outlives_its_engine(void) {
   wsc_session_unref(last);
   wsc_session_unref(old);
   clean(&b);
-  UNTIL(threads_named("wsc-") == 0);
+  threads_gone();
 }
 
 /* ---- the pause ----------------------------------------------------------------------------------------------------- */
@@ -496,5 +480,6 @@ int main(void) {
   pauses_are_granted_under_a_flood(1);
   pauses_are_granted_under_a_flood(4);
   a_thousand_engines_need_a_handful_of_threads();
+  threads_gone();
   return 0;
 }

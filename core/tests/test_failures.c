@@ -2,6 +2,7 @@
  * says what happened; afterwards everything works. */
 #define _GNU_SOURCE
 #include "echo_server.h"
+#include "threads.h"
 
 #include "mask.h"
 #include "mem.h"
@@ -335,5 +336,6 @@ int main(void) {
   with_few_fds();
   reconnecting_survives_the_want_of_fds();
   echo_stop(&server);
+  threads_gone();
   return 0;
 }

@@ -1,10 +1,12 @@
 /* fork with a running engine: the child may touch nothing of the parent's, and the parent never notices. */
 #define _GNU_SOURCE
 #include "echo_server.h"
+#include "threads.h"
 #include "os.h"
 #include "wscengine.h"
 
 #include <dirent.h>
+#include <poll.h>
 
 #ifdef __SANITIZE_THREAD__
 enum { CHILD_HAS_THREADS = 0 }; /* ThreadSanitizer cannot follow threads that begin behind a fork */
@@ -199,9 +201,12 @@ static void no_write_raises_sigpipe(void) {
   struct peer p;
   wsc_connection *k;
   wsc_op *op;
+  wsc_loop *loop;
   peer_listen(&p);
-  CHECK_EQ(wsc_connection_new(NULL, p.url, NULL, &k, NULL), WSC_OK);
+  CHECK_EQ(wsc_loop_new(NULL, &loop, NULL), WSC_OK);
+  CHECK_EQ(wsc_connection_new(loop, p.url, NULL, &k, NULL), WSC_OK);
   CHECK_EQ(wsc_connection_dial_begin(k, NULL, 0, &op, NULL), WSC_OK);
+  while (wsc_op_wait(op, NS_PER_MS, NULL) == WSC_ERR_TIMEOUT && poll(&(struct pollfd){.fd = p.listener, .events = POLLIN}, 1, 0) == 0) continue;
   peer_accept(&p);
   CHECK_EQ(wsc_op_wait(op, LONG, NULL), WSC_OK);
   wsc_op_unref(op);
@@ -210,6 +215,7 @@ static void no_write_raises_sigpipe(void) {
   while (r == WSC_OK) r = wsc_connection_write(k, NULL, WSC_TEXT, (const uint8_t *)"x", 1, NULL);
   CHECK_EQ(r, WSC_ERR_CLOSED);
   wsc_connection_unref(k);
+  wsc_loop_free(loop);
   peer_close(&p);
   CHECK_EQ(pipe_signals, 0);
 }
@@ -222,5 +228,6 @@ int main(void) {
   no_write_raises_sigpipe();
   CHECK_EQ(pipe_signals, 0);
   echo_stop(&server);
+  threads_gone();
   return 0;
 }
