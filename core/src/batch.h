@@ -30,19 +30,19 @@ void arena_unref(struct arena *a);
 
 struct wsc_batch {
   atomic_uint refs;
-  struct arena_pool *pool; /* NULL: not pooled */
-  struct wsc_batch *next;  /* in a queue */
-  const uint8_t *base;     /* what the records' offsets count from */
-  uint64_t length;         /* bytes at base that records refer to (an upper bound) */
-  struct arena *arena;     /* base lies in it, or ... */
-  uint8_t *block;          /* ... in this allocation, which the batch owns, or ... */
-  struct wsc_batch *parent;/* ... in this one's block: a reference */
+  struct arena_pool *pool;  /* NULL: not pooled */
+  struct wsc_batch *next;   /* in a queue */
+  const uint8_t *base;      /* what the records' offsets count from */
+  uint64_t length;          /* bytes at base that records refer to (an upper bound) */
+  struct arena *arena;      /* base lies in it, or ... */
+  uint8_t *block;           /* ... in this allocation, which the batch owns, or ... */
+  struct wsc_batch *parent; /* ... in this one's block: a reference */
   wsc_record *records;
   uint32_t count, capacity;
-  wsc_record *packed;      /* the records as they lie in a host's buffer; NULL: not made */
-  uint32_t taken;   /* first record not yet taken: set when a batch goes back to its queue */
-  uint64_t payload; /* sum of all records' lengths */
-  uint64_t charged; /* what its queue counts for it */
+  wsc_record *packed; /* the records as they lie in a host's buffer; NULL: not made */
+  uint32_t taken;     /* first record not yet taken: set when a batch goes back to its queue */
+  uint64_t payload;   /* sum of all records' lengths */
+  uint64_t charged;   /* what its queue counts for it */
   int64_t received_ns;
   _Atomic uint32_t cursor; /* while it is out: the next record to take */
 };

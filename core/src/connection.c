@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const int64_t FAILING_NS = NS_PER_S; /* a peer that breaks the rules is not waited for as long as one that closes */
+static const int64_t FAILING_NS =
+    NS_PER_S; /* a peer that breaks the rules is not waited for as long as one that closes */
 
 void connection_log(wsc_connection *k, int level, const char *subsystem, const char *format, ...) {
   if (!k->owner || k->owner->log_level < level) return;
@@ -103,10 +104,15 @@ void connection_lost(wsc_connection *k, const char *what, ssize_t result) {
     return;
   }
   char text[128];
-  struct error_info info = {.status = WSC_ERR_CLOSED, .close_code = WSC_CLOSE_ABNORMAL, .os_error = result == -EPROTO ? 0 : (int)-result};
+  struct error_info info = {
+      .status = WSC_ERR_CLOSED, .close_code = WSC_CLOSE_ABNORMAL, .os_error = result == -EPROTO ? 0 : (int)-result};
   k->ended.os_error = info.os_error;
-  if (result == 0) end_dead(k, WSC_TIMER_NONE, error_make(&info, "%s: the peer ended the stream without a close frame", k->url.shown));
-  else end_dead(k, WSC_TIMER_NONE, error_make(&info, "%s: connection lost while %s: %s", k->url.shown, what, transport_error(&k->transport, result, text)));
+  if (result == 0)
+    end_dead(k, WSC_TIMER_NONE, error_make(&info, "%s: the peer ended the stream without a close frame", k->url.shown));
+  else
+    end_dead(k, WSC_TIMER_NONE,
+             error_make(&info, "%s: connection lost while %s: %s", k->url.shown, what,
+                        transport_error(&k->transport, result, text)));
 }
 
 void connection_fail(wsc_connection *k, int code, const char *reason, int status, const char *detail) {
@@ -160,32 +166,35 @@ void connection_keepalive(wsc_connection *k, int64_t now) {
   long long quiet_ms = (long long)((now - k->alive.last_life) / NS_PER_MS);
   struct error_info info = {.status = WSC_ERR_CLOSED, .close_code = WSC_CLOSE_ABNORMAL};
   switch (keepalive_check(&k->alive, now, &next)) {
-    case KEEPALIVE_PING:
-      k->ping_queued = true;
-      connection_log(k, WSC_LOG_DEBUG, "keepalive", "ping: nothing received for %lld ms", quiet_ms);
-      if (ping(k, now)) { /* it will never leave: an interval later another one is tried */
-        k->ping_queued = false;
-        keepalive_pinged(&k->alive, now);
-        keepalive_life(&k->alive, now);
-      }
-      keepalive_check(&k->alive, now, &next);
-      break;
-    case KEEPALIVE_DEAD:
-      if (!k->looked) { /* after a stall the timer may come before the news that bytes have come */
-        k->looked = k->readable = k->again = true;
-        return;
-      }
-      info.timer = WSC_TIMER_KEEPALIVE;
-      end_dead(k, WSC_TIMER_KEEPALIVE,
-               error_make(&info, "%s: link is dead: no sign of life within %lld ms of a keepalive ping; last received %lld ms ago",
-                          k->url.shown, (long long)(k->alive.timeout / NS_PER_MS), quiet_ms));
+  case KEEPALIVE_PING:
+    k->ping_queued = true;
+    connection_log(k, WSC_LOG_DEBUG, "keepalive", "ping: nothing received for %lld ms", quiet_ms);
+    if (ping(k, now)) { /* it will never leave: an interval later another one is tried */
+      k->ping_queued = false;
+      keepalive_pinged(&k->alive, now);
+      keepalive_life(&k->alive, now);
+    }
+    keepalive_check(&k->alive, now, &next);
+    break;
+  case KEEPALIVE_DEAD:
+    if (!k->looked) { /* after a stall the timer may come before the news that bytes have come */
+      k->looked = k->readable = k->again = true;
       return;
-    case KEEPALIVE_DATA_IDLE:
-      info.timer = WSC_TIMER_DATA_IDLE;
-      end_dead(k, WSC_TIMER_DATA_IDLE, error_make(&info, "%s: no data message for %lld ms (data_idle_timeout)", k->url.shown,
-                                                  (long long)(k->alive.data_idle / NS_PER_MS)));
-      return;
-    case KEEPALIVE_WAIT: break;
+    }
+    info.timer = WSC_TIMER_KEEPALIVE;
+    end_dead(
+        k, WSC_TIMER_KEEPALIVE,
+        error_make(&info,
+                   "%s: link is dead: no sign of life within %lld ms of a keepalive ping; last received %lld ms ago",
+                   k->url.shown, (long long)(k->alive.timeout / NS_PER_MS), quiet_ms));
+    return;
+  case KEEPALIVE_DATA_IDLE:
+    info.timer = WSC_TIMER_DATA_IDLE;
+    end_dead(k, WSC_TIMER_DATA_IDLE,
+             error_make(&info, "%s: no data message for %lld ms (data_idle_timeout)", k->url.shown,
+                        (long long)(k->alive.data_idle / NS_PER_MS)));
+    return;
+  case KEEPALIVE_WAIT: break;
   }
   k->due_ns = earlier(k->due_ns, next);
 }
@@ -202,7 +211,8 @@ static void check_dial_op(wsc_connection *k, int64_t now) {
     return;
   }
   k->news |= NEWS_DIAL_FAILED;
-  connection_end(k, error_make(&(struct error_info){.status = due}, "%s: dial %s", k->url.shown, due == WSC_ERR_TIMEOUT ? "timed out" : "was canceled"));
+  connection_end(k, error_make(&(struct error_info){.status = due}, "%s: dial %s", k->url.shown,
+                               due == WSC_ERR_TIMEOUT ? "timed out" : "was canceled"));
 }
 
 static void run_open(wsc_connection *k, uint32_t why, int64_t now) {
@@ -233,8 +243,8 @@ static void check_close_deadline(wsc_connection *k, int64_t now) {
   }
   k->ended.timer = WSC_TIMER_CLOSE;
   struct error_info info = {.status = WSC_ERR_TIMEOUT, .close_code = k->ended.code, .timer = WSC_TIMER_CLOSE};
-  connection_end(k, error_make(&info, "%s: the peer did not answer the close frame within %lld ms; socket closed", k->url.shown,
-                               (long long)(k->close_timeout_ns / NS_PER_MS)));
+  connection_end(k, error_make(&info, "%s: the peer did not answer the close frame within %lld ms; socket closed",
+                               k->url.shown, (long long)(k->close_timeout_ns / NS_PER_MS)));
 }
 
 void connection_run(wsc_connection *k, uint32_t why, int64_t now) {
@@ -243,7 +253,8 @@ void connection_run(wsc_connection *k, uint32_t why, int64_t now) {
   if (why & (POLLER_READ | POLLER_HANGUP)) k->readable = true;
   k->again = false;
   if (k->abandoned && k->state != CONN_ENDED)
-    connection_end(k, error_make(&(struct error_info){.status = WSC_ERR_CLOSED, .close_code = WSC_CLOSE_GOING_AWAY}, "%s: given up", k->url.shown));
+    connection_end(k, error_make(&(struct error_info){.status = WSC_ERR_CLOSED, .close_code = WSC_CLOSE_GOING_AWAY},
+                                 "%s: given up", k->url.shown));
   k->due_ns = op_list_expire(&k->reads, why, now, "read");
   k->due_ns = earlier(k->due_ns, op_list_expire(&k->writes, why, now, "write"));
   k->due_ns = earlier(k->due_ns, op_list_expire(&k->pings, why, now, "ping"));
@@ -285,13 +296,12 @@ void connection_abort(wsc_connection *k, int code) {
     if (code && !k->blocked) send_close(k, code, "");
   }
   if (k->state != CONN_ENDED)
-    connection_end(k, error_make(&(struct error_info){.status = WSC_ERR_CLOSED, .close_code = code}, "%s: given up", k->url.shown));
+    connection_end(k, error_make(&(struct error_info){.status = WSC_ERR_CLOSED, .close_code = code}, "%s: given up",
+                                 k->url.shown));
   pthread_mutex_unlock(&k->lock);
 }
 
-unsigned connection_take_news(wsc_connection *k) {
-  return k->news ? atomic_exchange(&k->news, 0) : 0;
-}
+unsigned connection_take_news(wsc_connection *k) { return k->news ? atomic_exchange(&k->news, 0) : 0; }
 
 void connection_fence(wsc_connection *k) {
   pthread_mutex_lock(&k->lock);
@@ -327,9 +337,7 @@ static void made_room(wsc_connection *k, bool was_full) {
   else if (k->held && !receive_full(k)) actor_kick(k->actor, 0);
 }
 
-bool connection_has_batch(wsc_connection *k) {
-  return atomic_load_explicit(&k->offers, memory_order_acquire);
-}
+bool connection_has_batch(wsc_connection *k) { return atomic_load_explicit(&k->offers, memory_order_acquire); }
 
 struct wsc_batch *connection_take(wsc_connection *k) {
   pthread_mutex_lock(&k->lock);
@@ -371,7 +379,12 @@ static int take_message(wsc_connection *k, wsc_message *out) {
   if (!copy) return WSC_ERR_NOMEM;
   memcpy(copy, b->base + r->offset, r->length);
   copy[r->length] = 0; /* handy in a debugger; not promised */
-  *out = (wsc_message){.struct_size = sizeof *out, .type = r->type, .data = copy, .length = r->length, .received_ns = b->received_ns, .owner = copy};
+  *out = (wsc_message){.struct_size = sizeof *out,
+                       .type = r->type,
+                       .data = copy,
+                       .length = r->length,
+                       .received_ns = b->received_ns,
+                       .owner = copy};
   bool full = receive_full(k);
   batch_queue_pop(&k->queue);
   b->taken++;

@@ -28,7 +28,13 @@ enum connection_state {
 };
 
 /* What happened since the owner last asked. */
-enum connection_news { NEWS_DIALED = 1, NEWS_DIAL_FAILED = 2, NEWS_MESSAGES = 4, NEWS_ENDED = 8, NEWS_LOST = 16 /* peer, network or fault, not us */ };
+enum connection_news {
+  NEWS_DIALED = 1,
+  NEWS_DIAL_FAILED = 2,
+  NEWS_MESSAGES = 4,
+  NEWS_ENDED = 8,
+  NEWS_LOST = 16 /* peer, network or fault, not us */
+};
 
 struct connection_owner {
   /* A read verb asks: WSC_OK and *out filled from what is out already; WSC_AGAIN: it may wait for more; WSC_ERR_STATE: not now. No lock is held. */
@@ -63,14 +69,14 @@ struct wsc_connection {
 
   pthread_mutex_t lock;
   enum connection_state state;
-  _Atomic unsigned news;    /* changed under the lock; a look needs none */
-  bool fenced;   /* reads and writes fail: the session is over */
-  bool deaf;     /* reads that would have to wait fail: the engine is stopping */
-  bool abandoned;/* the last reference of its user is gone */
-  char session_id[37]; /* for log lines; "" without an engine */
-  int64_t deadline_ns; /* of the dial, or of the close handshake */
-  int64_t due_ns;      /* when connection_run wants to be called again; 0: only when something happens */
-  bool again;          /* ... or at once */
+  _Atomic unsigned news; /* changed under the lock; a look needs none */
+  bool fenced;           /* reads and writes fail: the session is over */
+  bool deaf;             /* reads that would have to wait fail: the engine is stopping */
+  bool abandoned;        /* the last reference of its user is gone */
+  char session_id[37];   /* for log lines; "" without an engine */
+  int64_t deadline_ns;   /* of the dial, or of the close handshake */
+  int64_t due_ns;        /* when connection_run wants to be called again; 0: only when something happens */
+  bool again;            /* ... or at once */
 
   struct resolve *resolve;
   struct dial *dial;
@@ -84,7 +90,7 @@ struct wsc_connection {
   struct receiver receiver;
   bool receiver_made, readable, hangup, held, disarmed;
   struct batch_queue queue;
-  _Atomic bool offers;      /* a batch may be taken: queue is not empty and no read waits for it */
+  _Atomic bool offers; /* a batch may be taken: queue is not empty and no read waits for it */
   struct op_list reads;
 
   struct tx_chunk *tx_head, *tx_tail;
@@ -92,23 +98,23 @@ struct wsc_connection {
   struct buffer control; /* pings and pongs: between chunks */
   size_t control_sent;
   unsigned corks;
-  bool blocked;          /* the socket took no more */
-  ssize_t broken;        /* -errno of a write that failed; the actor's thread ends the connection ... */
-  bool read_out;         /* ... when it has read what the peer sent before */
-  bool ping_queued;      /* a keepalive ping is in control */
+  bool blocked;     /* the socket took no more */
+  ssize_t broken;   /* -errno of a write that failed; the actor's thread ends the connection ... */
+  bool read_out;    /* ... when it has read what the peer sent before */
+  bool ping_queued; /* a keepalive ping is in control */
   struct op_list writes;
 
   struct keepalive alive;
-  bool looked;           /* the keepalive has found the link dead once and the socket was read again */
+  bool looked; /* the keepalive has found the link dead once and the socket was read again */
   uint64_t ping_serial;
   int64_t ping_at_ns, rtt_last_ns, rtt_smoothed_ns, last_byte_ns;
   struct op_list pings;
 
   struct op_list dials, closes;
-  bool shut_by_owner;    /* connection_shut: its end is no news */
-  bool finished;         /* our half of the stream is closed */
-  bool dial_aborted;     /* close while dialing */
-  int peer_code;         /* close frame seen; 0: none */
+  bool shut_by_owner; /* connection_shut: its end is no news */
+  bool finished;      /* our half of the stream is closed */
+  bool dial_aborted;  /* close while dialing */
+  int peer_code;      /* close frame seen; 0: none */
   char peer_reason[124];
   wsc_close ended;
   char reason[256];
@@ -116,46 +122,55 @@ struct wsc_connection {
 };
 
 /* actor NULL: it gets one of its own on loop. References to options, trust are taken; url is copied. */
-int connection_new(wsc_loop *loop, struct actor *actor, const struct url *url, wsc_options *options, struct tls_context *trust,
-                   const struct connection_owner *owner, void *owner_self, wsc_connection **out, wsc_error **err);
+int connection_new(wsc_loop *loop, struct actor *actor, const struct url *url, wsc_options *options,
+                   struct tls_context *trust, const struct connection_owner *owner, void *owner_self,
+                   wsc_connection **out, wsc_error **err);
 void connection_run(wsc_connection *k, uint32_t why, int64_t now_ns);
 
 /* For the owner's actor thread. */
-void connection_dial(wsc_connection *k);                                    /* begins; NEWS_DIALED or NEWS_DIAL_FAILED follows */
-void connection_shut(wsc_connection *k, int code, const char *reason);      /* close handshake; NEWS_ENDED follows */
-void connection_abort(wsc_connection *k, int code);                         /* a close frame if that can be done without waiting (0: none), and the socket is closed */
+void connection_dial(wsc_connection *k); /* begins; NEWS_DIALED or NEWS_DIAL_FAILED follows */
+void connection_shut(wsc_connection *k, int code, const char *reason); /* close handshake; NEWS_ENDED follows */
+void connection_abort(
+    wsc_connection *k,
+    int code); /* a close frame if that can be done without waiting (0: none), and the socket is closed */
 unsigned connection_take_news(wsc_connection *k);
 void connection_fence(wsc_connection *k);
-uint64_t connection_drop(wsc_connection *k);                                /* drops what is queued; how many messages that were */
-void connection_end_reads(wsc_connection *k);                               /* reads that wait fail with ERR_CLOSED */
-struct wsc_batch *connection_take(wsc_connection *k);                       /* the front of the receive queue; NULL: empty, or a read waits for it */
-void connection_give_back(wsc_connection *k, struct wsc_batch *b);          /* untaken records, to the front */
+uint64_t connection_drop(wsc_connection *k);  /* drops what is queued; how many messages that were */
+void connection_end_reads(wsc_connection *k); /* reads that wait fail with ERR_CLOSED */
+struct wsc_batch *connection_take(
+    wsc_connection *k); /* the front of the receive queue; NULL: empty, or a read waits for it */
+void connection_give_back(wsc_connection *k, struct wsc_batch *b); /* untaken records, to the front */
 bool connection_queue_empty(wsc_connection *k);
-bool connection_has_batch(wsc_connection *k);                               /* connection_take would give one */
-wsc_error *connection_error(wsc_connection *k);                             /* a reference; how the dial or the connection ended */
-void connection_write_op(wsc_connection *k, wsc_op *op);                    /* a write that waited for a session goes on here; ends it in every case */
+bool connection_has_batch(wsc_connection *k);   /* connection_take would give one */
+wsc_error *connection_error(wsc_connection *k); /* a reference; how the dial or the connection ended */
+void connection_write_op(wsc_connection *k,
+                         wsc_op *op); /* a write that waited for a session goes on here; ends it in every case */
 
 /* Shared by the connection's own rooms. `lock` is held unless said. */
-void connection_log(wsc_connection *k, int level, const char *subsystem, const char *format, ...) __attribute__((format(printf, 4, 5)));
-void connection_end(wsc_connection *k, wsc_error *error);                   /* to CONN_ENDED; takes over error */
-void connection_fail(wsc_connection *k, int code, const char *reason, int status, const char *detail); /* we close: the peer broke a rule */
-void connection_lost(wsc_connection *k, const char *what, ssize_t result);  /* the socket failed or ended */
+void connection_log(wsc_connection *k, int level, const char *subsystem, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+void connection_end(wsc_connection *k, wsc_error *error); /* to CONN_ENDED; takes over error */
+void connection_fail(wsc_connection *k, int code, const char *reason, int status,
+                     const char *detail);                                  /* we close: the peer broke a rule */
+void connection_lost(wsc_connection *k, const char *what, ssize_t result); /* the socket failed or ended */
 void connection_keepalive(wsc_connection *k, int64_t now_ns);
 void connection_pong(wsc_connection *k, const uint8_t *payload, size_t n, int64_t now_ns);
 void connection_serve_reads(wsc_connection *k);
 
-void dial_run(wsc_connection *k, int64_t now_ns);                           /* connection_dial.c: until CONN_OPEN, or ended */
+void dial_run(wsc_connection *k, int64_t now_ns); /* connection_dial.c: until CONN_OPEN, or ended */
 void dial_drop(wsc_connection *k);
-void receive_run(wsc_connection *k, int64_t now_ns);                        /* connection_receive.c */
-int receive_bytes(wsc_connection *k, const uint8_t *p, size_t n, int64_t now_ns); /* what came glued to the upgrade's answer */
+void receive_run(wsc_connection *k, int64_t now_ns); /* connection_receive.c */
+int receive_bytes(wsc_connection *k, const uint8_t *p, size_t n,
+                  int64_t now_ns); /* what came glued to the upgrade's answer */
 void receive_hold(wsc_connection *k, bool hold);
 bool receive_full(const wsc_connection *k);
-void send_flush(wsc_connection *k, int64_t now_ns);                         /* connection_send.c */
-int send_control(wsc_connection *k, int opcode, const uint8_t *p, size_t n);  /* OK, or why it will never leave: QUEUE_FULL, NOMEM, IO */
-int send_message(wsc_connection *k, int type, const uint8_t *p, size_t n);  /* OK, AGAIN: no room, CLOSED, NOMEM, IO */
+void send_flush(wsc_connection *k, int64_t now_ns); /* connection_send.c */
+int send_control(wsc_connection *k, int opcode, const uint8_t *p,
+                 size_t n); /* OK, or why it will never leave: QUEUE_FULL, NOMEM, IO */
+int send_message(wsc_connection *k, int type, const uint8_t *p, size_t n); /* OK, AGAIN: no room, CLOSED, NOMEM, IO */
 void send_close(wsc_connection *k, int code, const char *reason);
 void send_drop(wsc_connection *k);
-void send_admit(wsc_connection *k);                                         /* writes that waited for room */
+void send_admit(wsc_connection *k); /* writes that waited for room */
 int send_check(int type, const uint8_t *p, size_t n, wsc_error **err);
 
 #endif

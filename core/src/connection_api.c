@@ -29,7 +29,9 @@ static void release(wsc_connection *k) {
   pthread_mutex_destroy(&k->lock);
 }
 
-static void release_memory(struct actor *a) { mem_free((wsc_connection *)(void *)((char *)a - offsetof(wsc_connection, own))); }
+static void release_memory(struct actor *a) {
+  mem_free((wsc_connection *)(void *)((char *)a - offsetof(wsc_connection, own)));
+}
 
 static void own_destroy(struct actor *a) {
   wsc_connection *k = (wsc_connection *)(void *)((char *)a - offsetof(wsc_connection, own));
@@ -49,8 +51,9 @@ static void own_run(struct actor *a, uint32_t why) {
 
 static int64_t ms(const wsc_connection *k, int option) { return options_int(k->options, option) * NS_PER_MS; }
 
-int connection_new(wsc_loop *loop, struct actor *actor, const struct url *url, wsc_options *options, struct tls_context *trust,
-                   const struct connection_owner *owner, void *owner_self, wsc_connection **out, wsc_error **err) {
+int connection_new(wsc_loop *loop, struct actor *actor, const struct url *url, wsc_options *options,
+                   struct tls_context *trust, const struct connection_owner *owner, void *owner_self,
+                   wsc_connection **out, wsc_error **err) {
   wsc_connection *k = mem_zalloc(sizeof *k);
   if (!k) return error_set(err, WSC_ERR_NOMEM, "out of memory for a connection");
   pthread_mutex_init(&k->lock, NULL);
@@ -97,7 +100,8 @@ fail:
 int wsc_connection_new(wsc_loop *loop, const char *url, const wsc_options *o, wsc_connection **out, wsc_error **err) {
   if (!out) return error_set(err, WSC_ERR_INVALID, "wsc_connection_new: out is NULL");
   *out = NULL;
-  if (loop && loop_forked(loop)) return error_set(err, WSC_ERR_FORKED, "connection: the loop belongs to the parent process");
+  if (loop && loop_forked(loop))
+    return error_set(err, WSC_ERR_FORKED, "connection: the loop belongs to the parent process");
   struct url parsed = {0};
   struct tls_context *trust = NULL;
   wsc_options *snapshot = NULL;
@@ -154,7 +158,8 @@ void wsc_connection_unref(wsc_connection *k) {
 
 static int usable(const wsc_connection *k, const char *verb, wsc_error **err) {
   if (!k) return error_set(err, WSC_ERR_INVALID, "%s: connection is NULL", verb);
-  if (k->generation != os_fork_generation()) return error_set(err, WSC_ERR_FORKED, "%s: the connection belongs to the parent process", verb);
+  if (k->generation != os_fork_generation())
+    return error_set(err, WSC_ERR_FORKED, "%s: the connection belongs to the parent process", verb);
   return WSC_OK;
 }
 
@@ -167,7 +172,8 @@ static int not_open(wsc_connection *k, const char *verb, wsc_error **err) {
   return error_set_info(err, &info, "%s: the connection is closing", verb);
 }
 
-static int begin(wsc_connection *k, enum op_kind kind, const wsc_context *c, uint64_t token, wsc_op **out, wsc_error **err) {
+static int begin(wsc_connection *k, enum op_kind kind, const wsc_context *c, uint64_t token, wsc_op **out,
+                 wsc_error **err) {
   return op_new(kind, k->actor, NULL, NULL, c, token, out, err);
 }
 
@@ -235,11 +241,14 @@ int wsc_connection_read_begin(wsc_connection *k, const wsc_context *c, uint64_t 
   int r = usable(k, "read", err);
   if (r) return r;
   wsc_op *op;
-  if ((r = begin(k, OP_READ, c, token, &op, err))) return r; /* before a message is taken, which nothing could give back */
+  if ((r = begin(k, OP_READ, c, token, &op, err)))
+    return r; /* before a message is taken, which nothing could give back */
   r = k->owner ? k->owner->read(k->owner_self, k, &op->message) : WSC_AGAIN;
   if (r < 0) {
     op_refuse(op);
-    return error_set(err, r, r == WSC_ERR_STATE ? "read: the engine reads this connection; pause it, or read inside a callback" : "read: out of memory");
+    return error_set(err, r,
+                     r == WSC_ERR_STATE ? "read: the engine reads this connection; pause it, or read inside a callback"
+                                        : "read: out of memory");
   }
   if (r == WSC_OK) {
     op_complete(op, WSC_OK, NULL);
@@ -262,7 +271,8 @@ int wsc_connection_read_begin(wsc_connection *k, const wsc_context *c, uint64_t 
 }
 
 int wsc_connection_read(wsc_connection *k, const wsc_context *c, wsc_message *out, wsc_error **err) {
-  if (!out || out->struct_size < sizeof *out) return error_set(err, WSC_ERR_INVALID, "read: out is NULL or its struct_size is not set");
+  if (!out || out->struct_size < sizeof *out)
+    return error_set(err, WSC_ERR_INVALID, "read: out is NULL or its struct_size is not set");
   wsc_op *op;
   int r = wsc_connection_read_begin(k, c, 0, &op, err);
   if (r) return r;
@@ -273,12 +283,13 @@ int wsc_connection_read(wsc_connection *k, const wsc_context *c, wsc_message *ou
 }
 
 /* A write that finds no room. The lock is held and let go. data must stay until the operation has ended. */
-static int write_waits(wsc_connection *k, const wsc_context *c, int type, const uint8_t *p, size_t n, bool copy, uint64_t token, wsc_op **out,
-                       wsc_error **err) {
+static int write_waits(wsc_connection *k, const wsc_context *c, int type, const uint8_t *p, size_t n, bool copy,
+                       uint64_t token, wsc_op **out, wsc_error **err) {
   unsigned long long queued = k->tx_bytes;
   pthread_mutex_unlock(&k->lock);
   if (c && c->deadline_ns && c->deadline_ns <= os_now_ns())
-    return error_set(err, WSC_ERR_QUEUE_FULL, "write: no room for %zu bytes beside the %llu that wait (send_queue_bytes is %llu)", n, queued,
+    return error_set(err, WSC_ERR_QUEUE_FULL,
+                     "write: no room for %zu bytes beside the %llu that wait (send_queue_bytes is %llu)", n, queued,
                      (unsigned long long)k->send_bytes);
   wsc_op *op;
   int r = begin(k, OP_WRITE, c, token, &op, err);
@@ -315,8 +326,8 @@ static int write_now(wsc_connection *k, int type, const uint8_t *p, size_t n, ws
   return unlock_with(k, r);
 }
 
-int wsc_connection_write_begin(wsc_connection *k, const wsc_context *c, int type, const uint8_t *p, size_t n, uint64_t token, wsc_op **out,
-                               wsc_error **err) {
+int wsc_connection_write_begin(wsc_connection *k, const wsc_context *c, int type, const uint8_t *p, size_t n,
+                               uint64_t token, wsc_op **out, wsc_error **err) {
   int r = usable(k, "write", err);
   if (r || (r = send_check(type, p, n, err))) return r;
   r = write_now(k, type, p, n, err);
@@ -328,7 +339,8 @@ int wsc_connection_write_begin(wsc_connection *k, const wsc_context *c, int type
   return op_begun(op, out);
 }
 
-int wsc_connection_write(wsc_connection *k, const wsc_context *c, int type, const uint8_t *p, size_t n, wsc_error **err) {
+int wsc_connection_write(wsc_connection *k, const wsc_context *c, int type, const uint8_t *p, size_t n,
+                         wsc_error **err) {
   int r = usable(k, "write", err);
   if (r || (r = send_check(type, p, n, err))) return r;
   if (c && wsc_cancel_fired(c->cancel)) return error_set(err, WSC_ERR_CANCELED, "write: canceled before it began");
@@ -342,7 +354,8 @@ int wsc_connection_write(wsc_connection *k, const wsc_context *c, int type, cons
 void connection_write_op(wsc_connection *k, wsc_op *op) {
   pthread_mutex_lock(&k->lock);
   if (k->state != CONN_OPEN || k->fenced) {
-    op_complete(op, WSC_ERR_CLOSED, error_make(&(struct error_info){.status = WSC_ERR_CLOSED, .cause = wsc_error_ref(k->error)}, "write"));
+    op_complete(op, WSC_ERR_CLOSED,
+                error_make(&(struct error_info){.status = WSC_ERR_CLOSED, .cause = wsc_error_ref(k->error)}, "write"));
   } else {
     op_list_push(&k->writes, op);
     send_admit(k);
@@ -351,10 +364,12 @@ void connection_write_op(wsc_connection *k, wsc_op *op) {
   actor_kick(k->actor, 0);
 }
 
-int wsc_connection_write_many(wsc_connection *k, const wsc_context *c, const wsc_outgoing *messages, size_t count, wsc_error **err) {
+int wsc_connection_write_many(wsc_connection *k, const wsc_context *c, const wsc_outgoing *messages, size_t count,
+                              wsc_error **err) {
   int r = usable(k, "write_many", err);
   if (!r && !messages && count) r = error_set(err, WSC_ERR_INVALID, "write_many: messages is NULL");
-  for (size_t i = 0; !r && i < count; i++) r = send_check((int)messages[i].type, messages[i].data, messages[i].length, err);
+  for (size_t i = 0; !r && i < count; i++)
+    r = send_check((int)messages[i].type, messages[i].data, messages[i].length, err);
   if (r) return r;
   size_t at = 0;
   pthread_mutex_lock(&k->lock);
@@ -394,7 +409,8 @@ int wsc_connection_ping_begin(wsc_connection *k, const wsc_context *c, uint64_t 
   if ((r = send_control(k, OPCODE_PING, payload, sizeof payload))) {
     pthread_mutex_unlock(&k->lock);
     op_refuse(op);
-    return error_set(err, r, r == WSC_ERR_QUEUE_FULL ? "ping: too many pings wait to be sent already" : "ping: %s", wsc_status_text(r));
+    return error_set(err, r, r == WSC_ERR_QUEUE_FULL ? "ping: too many pings wait to be sent already" : "ping: %s",
+                     wsc_status_text(r));
   }
   return enlist(k, &k->pings, op, out);
 }
@@ -410,10 +426,12 @@ int wsc_connection_ping(wsc_connection *k, const wsc_context *c, int64_t *rtt_ns
 }
 
 static int check_close(int code, const char *reason, wsc_error **err) {
-  if (!frame_close_code_ok(code)) return error_set(err, WSC_ERR_INVALID, "close: code %d may not be sent; use 1000, 1001 ... or 3000-4999", code);
+  if (!frame_close_code_ok(code))
+    return error_set(err, WSC_ERR_INVALID, "close: code %d may not be sent; use 1000, 1001 ... or 3000-4999", code);
   size_t n = reason ? strlen(reason) : 0;
   if (n > 123) return error_set(err, WSC_ERR_INVALID, "close: reason has %zu bytes, the limit is 123", n);
-  if (n && !utf8_valid((const uint8_t *)reason, n)) return error_set(err, WSC_ERR_INVALID, "close: reason is not UTF-8");
+  if (n && !utf8_valid((const uint8_t *)reason, n))
+    return error_set(err, WSC_ERR_INVALID, "close: reason is not UTF-8");
   return WSC_OK;
 }
 
@@ -428,15 +446,16 @@ static void begin_close(wsc_connection *k, int code, const char *reason) {
   receive_hold(k, false);
 }
 
-int wsc_connection_close_begin(wsc_connection *k, const wsc_context *c, int code, const char *reason, uint64_t token, wsc_op **out,
-                               wsc_error **err) {
+int wsc_connection_close_begin(wsc_connection *k, const wsc_context *c, int code, const char *reason, uint64_t token,
+                               wsc_op **out, wsc_error **err) {
   int r = usable(k, "close", err);
   if (r || (r = check_close(code, reason, err))) return r;
   wsc_op *op;
   if ((r = begin(k, OP_CLOSE, c, token, &op, err))) return r;
   pthread_mutex_lock(&k->lock);
   if (k->state > CONN_NEW && k->state < CONN_OPEN) {
-    k->dial_aborted = true; /* the dial ends with ERR_CANCELED, the close with ERR_CLOSED: there was nothing to close yet */
+    k->dial_aborted =
+        true; /* the dial ends with ERR_CANCELED, the close with ERR_CLOSED: there was nothing to close yet */
   } else if (k->state == CONN_OPEN) {
     begin_close(k, code, reason);
   } else {

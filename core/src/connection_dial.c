@@ -8,10 +8,10 @@
 
 static const char *step_name(enum connection_state s) {
   switch (s) {
-    case CONN_RESOLVING: return "looking up the host name";
-    case CONN_CONNECTING: return "connecting by TCP";
-    case CONN_TLS: return "shaking hands by TLS";
-    default: return "waiting for the answer to the upgrade request";
+  case CONN_RESOLVING: return "looking up the host name";
+  case CONN_CONNECTING: return "connecting by TCP";
+  case CONN_TLS: return "shaking hands by TLS";
+  default: return "waiting for the answer to the upgrade request";
   }
 }
 
@@ -89,7 +89,8 @@ static int run_tls(wsc_connection *k, wsc_error **err) {
 
 static int transport_failed(wsc_connection *k, ssize_t result, const char *what, wsc_error **err) {
   char text[128];
-  struct error_info info = {.status = result == -EPROTO ? WSC_ERR_TLS : WSC_ERR_IO, .os_error = result == -EPROTO ? 0 : (int)-result};
+  struct error_info info = {.status = result == -EPROTO ? WSC_ERR_TLS : WSC_ERR_IO,
+                            .os_error = result == -EPROTO ? 0 : (int)-result};
   return error_set_info(err, &info, "%s: %s: %s", k->url.shown, what, transport_error(&k->transport, result, text));
 }
 
@@ -113,7 +114,8 @@ static void open_connection(wsc_connection *k, int64_t now) {
 static int run_upgrading(wsc_connection *k, int64_t now, wsc_error **err) {
   while (k->request_sent < k->request.length) {
     ssize_t n = transport_send(&k->transport, k->request.data + k->request_sent, k->request.length - k->request_sent);
-    if (n == -EAGAIN || n == -EPIPE || n == -ECONNRESET) break; /* refused before it was read whole: the answer may be here */
+    if (n == -EAGAIN || n == -EPIPE || n == -ECONNRESET)
+      break; /* refused before it was read whole: the answer may be here */
     if (n < 0) return transport_failed(k, n, "sending the upgrade request", err);
     k->request_sent += (size_t)n;
   }
@@ -128,7 +130,8 @@ static int run_upgrading(wsc_connection *k, int64_t now, wsc_error **err) {
     if (r == WSC_AGAIN) continue;
     if (r) return r;
     open_connection(k, now);
-    if (used < (size_t)n) receive_bytes(k, in + used, (size_t)n - used, now); /* a fault ends the connection, not the dial */
+    if (used < (size_t)n)
+      receive_bytes(k, in + used, (size_t)n - used, now); /* a fault ends the connection, not the dial */
     return WSC_OK;
   }
 }
@@ -145,14 +148,15 @@ static wsc_error *timed_out(wsc_connection *k) {
   long long limit = (long long)(k->connect_timeout_ns / NS_PER_MS);
   size_t used = 0;
   wsc_error *e = NULL;
-  if (k->state == CONN_UPGRADING && k->handshake.refused) { /* a refusal whose body never ended says more than a timeout */
+  if (k->state == CONN_UPGRADING &&
+      k->handshake.refused) { /* a refusal whose body never ended says more than a timeout */
     handshake_feed(&k->handshake, k->options, NULL, 0, &used, &e);
     if (e) return e;
   }
   char tried[256] = "";
   if (k->state == CONN_CONNECTING) dial_describe(k->dial, tried, sizeof tried);
-  return error_make(&info, "%s: no connection within %lld ms; it timed out while %s%s%s", k->url.shown, limit, step_name(k->state),
-                    *tried ? ": " : "", tried);
+  return error_make(&info, "%s: no connection within %lld ms; it timed out while %s%s%s", k->url.shown, limit,
+                    step_name(k->state), *tried ? ": " : "", tried);
 }
 
 void dial_run(wsc_connection *k, int64_t now) {
@@ -160,11 +164,11 @@ void dial_run(wsc_connection *k, int64_t now) {
   int r = WSC_OK;
   while (r == WSC_OK && k->state < CONN_OPEN) {
     switch (k->state) {
-      case CONN_RESOLVING: r = run_resolving(k, &e); break;
-      case CONN_CONNECTING: r = run_connecting(k, now, &e); break;
-      case CONN_TLS: r = run_tls(k, &e); break;
-      case CONN_UPGRADING: r = run_upgrading(k, now, &e); break;
-      default: return;
+    case CONN_RESOLVING: r = run_resolving(k, &e); break;
+    case CONN_CONNECTING: r = run_connecting(k, now, &e); break;
+    case CONN_TLS: r = run_tls(k, &e); break;
+    case CONN_UPGRADING: r = run_upgrading(k, now, &e); break;
+    default: return;
     }
   }
   if (r < 0) failed(k, e);

@@ -14,9 +14,11 @@
 enum { SMALL_FRAME = 512, CHUNK_BYTES = 65536, CONTROL_MOST = 4096, GUARD_LEAST_MS = 60000 };
 
 int send_check(int type, const uint8_t *p, size_t n, wsc_error **err) {
-  if (type != WSC_TEXT && type != WSC_BINARY) return error_set(err, WSC_ERR_INVALID, "message type is %d, not 1 (text) or 2 (binary)", type);
+  if (type != WSC_TEXT && type != WSC_BINARY)
+    return error_set(err, WSC_ERR_INVALID, "message type is %d, not 1 (text) or 2 (binary)", type);
   if (!p && n) return error_set(err, WSC_ERR_INVALID, "message data is NULL, but its length is %zu", n);
-  if (type == WSC_TEXT && !utf8_valid(p, n)) return error_set(err, WSC_ERR_INVALID, "text message of %zu bytes is not UTF-8", n);
+  if (type == WSC_TEXT && !utf8_valid(p, n))
+    return error_set(err, WSC_ERR_INVALID, "text message of %zu bytes is not UTF-8", n);
   return WSC_OK;
 }
 
@@ -60,7 +62,8 @@ static int queue_frame(wsc_connection *k, bool fin, int opcode, const uint8_t *p
   size_t most = n + FRAME_HEADER_MAX;
   struct tx_chunk *c = k->tx_tail;
   /* A chunk that is being written only grows while it is corked: control frames pass between chunks. */
-  if (!c || c->capacity - c->length < most) c = add_chunk(k, (k->corks || k->tx_head) && most < CHUNK_BYTES ? CHUNK_BYTES : most);
+  if (!c || c->capacity - c->length < most)
+    c = add_chunk(k, (k->corks || k->tx_head) && most < CHUNK_BYTES ? CHUNK_BYTES : most);
   if (!c) return WSC_ERR_NOMEM;
   size_t wrote = put_frame(c->bytes + c->length, fin, opcode, p, n, key);
   c->length += wrote;
@@ -167,11 +170,13 @@ int send_message(wsc_connection *k, int type, const uint8_t *p, size_t n) {
     do {
       size_t part = n - at < k->fragment_bytes ? n - at : k->fragment_bytes;
       r = queue_frame(k, at + part == n, opcode, p ? p + at : NULL, part);
-      if (r && at) connection_fail(k, WSC_CLOSE_INTERNAL_ERROR, "out of memory", r, "out of memory in the middle of a message");
+      if (r && at)
+        connection_fail(k, WSC_CLOSE_INTERNAL_ERROR, "out of memory", r, "out of memory in the middle of a message");
       if (r) return k->state == CONN_OPEN ? r : WSC_ERR_CLOSED;
       at += part;
       opcode = OPCODE_CONTINUATION;
-      if (!k->blocked && (!k->corks || k->tx_bytes >= CHUNK_BYTES)) send_flush(k, 0); /* corked: no call for each of many small ones */
+      if (!k->blocked && (!k->corks || k->tx_bytes >= CHUNK_BYTES))
+        send_flush(k, 0); /* corked: no call for each of many small ones */
       if (k->broken) return WSC_ERR_CLOSED;
     } while (at < n);
   }
@@ -211,7 +216,9 @@ void send_admit(wsc_connection *k) {
     if (r == WSC_AGAIN) return;
     op_list_remove(&k->writes, op);
     wsc_error *e = NULL;
-    if (r) e = error_make(&(struct error_info){.status = r, .cause = wsc_error_ref(k->error)}, "write: %s", wsc_status_text(r));
+    if (r)
+      e = error_make(&(struct error_info){.status = r, .cause = wsc_error_ref(k->error)}, "write: %s",
+                     wsc_status_text(r));
     op_complete(op, r, e);
   }
 }

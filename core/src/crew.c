@@ -12,8 +12,9 @@
 #include <string.h>
 #include <time.h>
 
-static const int64_t IDLE_NS = 10 * NS_PER_S;  /* a spare thread's patience */
-static const int64_t URGENT_NS = NS_PER_S;     /* after callbacks have blocked, a spare takes the lead at once for so long */
+static const int64_t IDLE_NS = 10 * NS_PER_S; /* a spare thread's patience */
+static const int64_t URGENT_NS =
+    NS_PER_S; /* after callbacks have blocked, a spare takes the lead at once for so long */
 
 /* A batch that several readers take from; lives on with the last of them. */
 struct share {
@@ -28,11 +29,12 @@ struct crew {
   pthread_mutex_t lock;
   pthread_cond_t spare_cond, gone_cond;
   unsigned max, threads;
-  atomic_uint spares;      /* changed under the lock */
-  atomic_bool leading;     /* a thread is in wsc_loop_next, or on its way there */
-  atomic_bool retired;     /* set under the lock */
+  atomic_uint spares;  /* changed under the lock */
+  atomic_bool leading; /* a thread is in wsc_loop_next, or on its way there */
+  atomic_bool retired; /* set under the lock */
   bool outside_waits, left_any;
-  pthread_t left;          /* the thread that left last; the next to leave joins it, so that none outlives the crew by its exit */
+  pthread_t
+      left; /* the thread that left last; the next to leave joins it, so that none outlives the crew by its exit */
   _Atomic int64_t urgent_until_ns;
   struct share *shares;
 };
@@ -142,7 +144,8 @@ static void run_closed(const wsc_event *ev, wsc_reply *reply, wsc_close *out) {
   if (out->code == 0) return;
   size_t n = out->reason ? strlen(out->reason) : 0;
   if (!frame_close_code_ok(out->code) || n > 123 || (n && !utf8_valid((const uint8_t *)out->reason, n))) {
-    engine_log(ev->engine, WSC_LOG_ERROR, "engine", ev->session_id, "on_close answered with a close that may not be sent (code %d, %zu bytes of reason); 1001 is sent",
+    engine_log(ev->engine, WSC_LOG_ERROR, "engine", ev->session_id,
+               "on_close answered with a close that may not be sent (code %d, %zu bytes of reason); 1001 is sent",
                out->code, n);
     return;
   }
@@ -162,31 +165,29 @@ static void run_event(struct crew *c, wsc_event *ev) {
   const wsc_callbacks *cb = e ? &e->callbacks : NULL;
   callback_push(&f);
   switch (ev->type) {
-    case WSC_EVENT_OPENED:
-      if (cb->on_open) reply.status = cb->on_open(ev->session, ev->response, ev->flags & WSC_EVENT_RESTARTING, ev->user);
-      break;
-    case WSC_EVENT_READ_ERROR:
-      if (cb->on_read_error) cb->on_read_error(ev->session, ev->error, ev->user);
-      break;
-    case WSC_EVENT_CLOSED:
-      if (cb->on_close) run_closed(ev, &reply, &close_reply);
-      break;
-    case WSC_EVENT_CLOSE_ERROR:
-      if (cb->on_close_error) cb->on_close_error(ev->session, ev->error, ev->user);
-      break;
-    case WSC_EVENT_RESTART_ERROR:
-      if (cb->on_restart_error) cb->on_restart_error(e, ev->error, ev->retry, ev->flags & WSC_EVENT_LAST, ev->user);
-      break;
-    case WSC_EVENT_BEFORE_ATTEMPT:
-      if (cb->before_attempt && !cb->before_attempt(e, ev->attempt, ev->user)) reply.status = WSC_ERR_CANCELED;
-      break;
-    case WSC_EVENT_STOPPED:
-      if (cb->on_stopped) cb->on_stopped(e, ev->status, ev->error, ev->user);
-      break;
-    case WSC_EVENT_LOG:
-      log_deliver(e, ev);
-      break;
-    default: break; /* a completion nobody on this loop listens for */
+  case WSC_EVENT_OPENED:
+    if (cb->on_open) reply.status = cb->on_open(ev->session, ev->response, ev->flags & WSC_EVENT_RESTARTING, ev->user);
+    break;
+  case WSC_EVENT_READ_ERROR:
+    if (cb->on_read_error) cb->on_read_error(ev->session, ev->error, ev->user);
+    break;
+  case WSC_EVENT_CLOSED:
+    if (cb->on_close) run_closed(ev, &reply, &close_reply);
+    break;
+  case WSC_EVENT_CLOSE_ERROR:
+    if (cb->on_close_error) cb->on_close_error(ev->session, ev->error, ev->user);
+    break;
+  case WSC_EVENT_RESTART_ERROR:
+    if (cb->on_restart_error) cb->on_restart_error(e, ev->error, ev->retry, ev->flags & WSC_EVENT_LAST, ev->user);
+    break;
+  case WSC_EVENT_BEFORE_ATTEMPT:
+    if (cb->before_attempt && !cb->before_attempt(e, ev->attempt, ev->user)) reply.status = WSC_ERR_CANCELED;
+    break;
+  case WSC_EVENT_STOPPED:
+    if (cb->on_stopped) cb->on_stopped(e, ev->status, ev->error, ev->user);
+    break;
+  case WSC_EVENT_LOG: log_deliver(e, ev); break;
+  default: break; /* a completion nobody on this loop listens for */
   }
   callback_pop();
   wsc_event_done(ev, &reply);

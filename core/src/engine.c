@@ -13,8 +13,10 @@ void engine_kick(wsc_engine *e) { actor_kick(&e->actor, 0); }
 
 int engine_usable(const wsc_engine *e, const char *verb, wsc_error **err) {
   if (!e) return error_set(err, WSC_ERR_INVALID, "%s: engine is NULL", verb);
-  if (e->generation != os_fork_generation()) return error_set(err, WSC_ERR_FORKED, "%s: the engine belongs to the parent process", verb);
-  if (!e->joined && strcmp(verb, "start") != 0) return error_set(err, WSC_ERR_STATE, "%s: the engine was never started", verb);
+  if (e->generation != os_fork_generation())
+    return error_set(err, WSC_ERR_FORKED, "%s: the engine belongs to the parent process", verb);
+  if (!e->joined && strcmp(verb, "start") != 0)
+    return error_set(err, WSC_ERR_STATE, "%s: the engine was never started", verb);
   return WSC_OK;
 }
 
@@ -89,11 +91,13 @@ static void on_log(void *self, int level, const char *subsystem, const char *ses
   engine_log(self, level, subsystem, session_id, "%s", text);
 }
 
-int wsc_engine_new(const char *url, const wsc_callbacks *cb, void *user, const wsc_options *o, wsc_engine **out, wsc_error **err) {
+int wsc_engine_new(const char *url, const wsc_callbacks *cb, void *user, const wsc_options *o, wsc_engine **out,
+                   wsc_error **err) {
   if (!out) return error_set(err, WSC_ERR_INVALID, "wsc_engine_new: out is NULL");
   *out = NULL;
   if (cb && cb->struct_size < sizeof *cb)
-    return error_set(err, WSC_ERR_INVALID, "callbacks: struct_size is %u, at least %zu is needed", cb->struct_size, sizeof *cb);
+    return error_set(err, WSC_ERR_INVALID, "callbacks: struct_size is %u, at least %zu is needed", cb->struct_size,
+                     sizeof *cb);
   int r = wsc_options_validate(o, err);
   if (r) return r;
   wsc_engine *e = mem_zalloc(sizeof *e);
@@ -204,7 +208,8 @@ void wsc_engine_free(wsc_engine *e) {
 
 static int join_loop(wsc_engine *e, wsc_error **err) {
   if (e->joined) return WSC_OK;
-  if (!e->has_callbacks) return error_set(err, WSC_ERR_STATE, "start: an engine without callbacks needs wsc_loop_add first");
+  if (!e->has_callbacks)
+    return error_set(err, WSC_ERR_STATE, "start: an engine without callbacks needs wsc_loop_add first");
   wsc_loop *l;
   int r = loop_default(options_int(e->options, WSC_OPT_CREW_MAX_THREADS), &l, err);
   if (r) return r;
@@ -322,7 +327,8 @@ static void wish(wsc_engine *e, unsigned what, uint64_t attempt) {
     bool newer = !(e->wishes & WISH_RESTART) || attempt > e->restart_attempt;
     if (what == WISH_RESTART && newer) e->restart_attempt = attempt;
     e->wishes |= what;
-    if (e->session && (what == WISH_EXIT || e->session->attempt == attempt)) engine_seize(e); /* no further message is taken */
+    if (e->session && (what == WISH_EXIT || e->session->attempt == attempt))
+      engine_seize(e); /* no further message is taken */
     engine_set_control(e);
   }
   pthread_mutex_unlock(&e->lock);
@@ -349,7 +355,8 @@ void wsc_session_restart(wsc_session *s) {
 
 static int state_of(const wsc_engine *e) {
   if (!run_is_on(e)) return WSC_STATE_STOPPED;
-  if (e->life.stop || e->life.exit || e->wishes & (WISH_STOP | WISH_EXIT) || e->life.phase == PHASE_ENDING) return WSC_STATE_STOPPING;
+  if (e->life.stop || e->life.exit || e->wishes & (WISH_STOP | WISH_EXIT) || e->life.phase == PHASE_ENDING)
+    return WSC_STATE_STOPPING;
   if (e->start) return WSC_STATE_STARTING;
   return e->life.phase == PHASE_OPEN ? WSC_STATE_OPEN : WSC_STATE_RECONNECTING;
 }
@@ -391,8 +398,13 @@ int wsc_engine_stats(wsc_engine *e, wsc_stats *out) {
   if (e->generation != os_fork_generation()) return WSC_ERR_FORKED;
   pthread_mutex_lock(&e->lock);
   struct traffic t = e->traffic;
-  *out = (wsc_stats){.struct_size = out->struct_size, .sessions = e->sessions, .reconnects = e->reconnects, .failed_attempts = e->failed_attempts,
-                     .rtt_last_ns = e->rtt_last_ns, .rtt_smoothed_ns = e->rtt_smoothed_ns, .last_byte_age_ns = -1};
+  *out = (wsc_stats){.struct_size = out->struct_size,
+                     .sessions = e->sessions,
+                     .reconnects = e->reconnects,
+                     .failed_attempts = e->failed_attempts,
+                     .rtt_last_ns = e->rtt_last_ns,
+                     .rtt_smoothed_ns = e->rtt_smoothed_ns,
+                     .last_byte_age_ns = -1};
   wsc_connection *k = e->session ? e->session->connection : NULL;
   if (k) {
     pthread_mutex_lock(&k->lock);

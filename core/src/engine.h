@@ -12,12 +12,12 @@
 
 struct wsc_session {
   atomic_uint refs;
-  wsc_engine *engine;          /* a reference to its actor */
-  wsc_connection *connection;  /* a reference; NULL with a host adapter */
-  uint64_t epoch;              /* 0 until it is open */
-  uint64_t attempt;            /* the lifecycle's epoch */
-  unsigned active;             /* readers inside callbacks; under the engine's lock */
-  bool over;                   /* no reader may come in any more */
+  wsc_engine *engine;         /* a reference to its actor */
+  wsc_connection *connection; /* a reference; NULL with a host adapter */
+  uint64_t epoch;             /* 0 until it is open */
+  uint64_t attempt;           /* the lifecycle's epoch */
+  unsigned active;            /* readers inside callbacks; under the engine's lock */
+  bool over;                  /* no reader may come in any more */
   char id[37];
 };
 
@@ -57,8 +57,8 @@ enum host_question { HOST_DIAL, HOST_PING, HOST_CLOSE, HOST_STOP_READING, HOST_Q
 struct host_ask {
   struct event_node node;
   wsc_engine *engine;
-  int type;         /* enum wsc_event_type */
-  uint64_t token;   /* 0: none is out */
+  int type;       /* enum wsc_event_type */
+  uint64_t token; /* 0: none is out */
   int close_code;
   int64_t timeout_ns, due_ns;
   char reason[124];
@@ -69,10 +69,10 @@ struct host_link {
   uint64_t tokens;
   wsc_response *response;
   struct keepalive alive;
-  wsc_error *error;        /* how the dial or the session ended */
-  wsc_error *read_error;   /* to be raised as READ_ERROR */
-  unsigned news;           /* enum connection_news */
-  unsigned read_errors;    /* in a row */
+  wsc_error *error;      /* how the dial or the session ended */
+  wsc_error *read_error; /* to be raised as READ_ERROR */
+  unsigned news;         /* enum connection_news */
+  unsigned read_errors;  /* in a row */
   bool open, readers_out;
   wsc_close ended;
   char ended_reason[124];
@@ -101,26 +101,26 @@ struct wsc_engine {
   int64_t life_due_ns; /* the lifecycle's timer; 0: off */
   unsigned wishes;
   uint64_t restart_attempt;
-  bool freed;          /* by the user: dies with the run */
-  atomic_bool joined;  /* has a loop */
+  bool freed;         /* by the user: dies with the run */
+  atomic_bool joined; /* has a loop */
 
-  wsc_session *session;    /* from its dial until the next one's */
-  uint64_t sessions;       /* opened so far: the last epoch */
+  wsc_session *session; /* from its dial until the next one's */
+  uint64_t sessions;    /* opened so far: the last epoch */
   struct wsc_attempt *attempt;
-  wsc_error *failure;      /* why the last attempt failed, or how the last session ended */
+  wsc_error *failure; /* why the last attempt failed, or how the last session ended */
   wsc_error *stop_error;
   int stop_reason;
 
   struct event_node node;
   struct engine_pending pending;
   struct engine_answer answer;
-  int out;                 /* type of the session event that is out; 0: none */
+  int out; /* type of the session event that is out; 0: none */
   struct wsc_batch *out_batch;
-  bool reading;            /* OnOpen succeeded: messages are delivered */
+  bool reading; /* OnOpen succeeded: messages are delivered */
   bool draining, drop, taken_told, readers_told, drain_all, grace_over;
-  bool closing;            /* EF_CLOSE or EF_ABORT was carried out: IN_CLOSED is owed */
-  bool dial_failed;        /* before there was a connection */
-  unsigned active;         /* readers of all sessions inside callbacks */
+  bool closing;     /* EF_CLOSE or EF_ABORT was carried out: IN_CLOSED is owed */
+  bool dial_failed; /* before there was a connection */
+  unsigned active;  /* readers of all sessions inside callbacks */
   volatile uint32_t control;
 
   bool paused;
@@ -134,15 +134,15 @@ struct wsc_engine {
   bool stop_overdue;
 
   struct host_link host;
-  struct traffic traffic;  /* of the connections that are gone */
+  struct traffic traffic; /* of the connections that are gone */
   uint64_t reconnects, failed_attempts;
   int64_t rtt_last_ns, rtt_smoothed_ns;
 
   const wsc_log *log;
   void *log_self;
-  atomic_uint log_lines;   /* on their way */
+  atomic_uint log_lines; /* on their way */
   pthread_cond_t log_quiet;
-  unsigned log_running;    /* lines being given to the user right now */
+  unsigned log_running; /* lines being given to the user right now */
   bool log_closed;
 };
 
@@ -164,16 +164,18 @@ void engine_run(struct actor *a, uint32_t why);
 void engine_effect(wsc_engine *e, const struct lifecycle_effect *f, int64_t now_ns);
 void engine_set_failure(wsc_engine *e, wsc_error *error); /* takes over the reference */
 void engine_end_run(wsc_engine *e, int reason);
-void engine_hand_over_writes(wsc_engine *e);      /* writes that waited for a session go to the one that is open */
+void engine_hand_over_writes(wsc_engine *e); /* writes that waited for a session go to the one that is open */
 
 /* In wsc_event.flags, the library's own. */
 enum { EVENT_ENTERED = 1 << 30, EVENT_ANSWERED = 1 << 29 };
 
 /* engine_events.c: lock held, but for the node's own functions */
 bool engine_fill(struct event_node *n, wsc_event *ev);
-void engine_batch_taken(wsc_engine *e, struct wsc_batch *b); /* no lock is held: the crew has taken the last record of several */
-void engine_pump(wsc_engine *e);                 /* posts the next session event if there may be one */
-bool engine_seize(wsc_engine *e);                /* the records not yet taken of the batch that is out go back; false: it must be waited for */
+void engine_batch_taken(wsc_engine *e,
+                        struct wsc_batch *b); /* no lock is held: the crew has taken the last record of several */
+void engine_pump(wsc_engine *e);              /* posts the next session event if there may be one */
+bool engine_seize(
+    wsc_engine *e); /* the records not yet taken of the batch that is out go back; false: it must be waited for */
 void engine_set_control(wsc_engine *e);
 int engine_read(void *self, wsc_connection *k, wsc_message *out);
 
@@ -182,7 +184,7 @@ void engine_grant_pauses(wsc_engine *e);
 void engine_end_pause(wsc_engine *e);
 
 /* engine_link.c: one face for the built-in connection and a host adapter; lock held */
-int link_dial(wsc_engine *e, int64_t now_ns);    /* of e->session */
+int link_dial(wsc_engine *e, int64_t now_ns); /* of e->session */
 void link_shut(wsc_engine *e, int code, const char *reason);
 void link_abort(wsc_engine *e, int code);
 void link_fence(wsc_engine *e);
@@ -194,7 +196,7 @@ bool link_readers_out(wsc_engine *e);
 wsc_error *link_error(wsc_engine *e);
 const wsc_close *link_close(wsc_engine *e);
 const wsc_response *link_response(wsc_engine *e);
-void link_forget(wsc_engine *e);                 /* the session's counters are added up before it goes */
+void link_forget(wsc_engine *e); /* the session's counters are added up before it goes */
 void link_stop_reading(wsc_engine *e);
 
 /* engine_host.c: lock held */

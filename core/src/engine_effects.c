@@ -30,7 +30,8 @@ static void dial(wsc_engine *e, uint64_t attempt, int64_t now) {
   engine_set_control(e);
   e->session = session_new(e, attempt);
   if (!e->session || link_dial(e, now)) {
-    if (!e->failure) engine_set_failure(e, error_make(&(struct error_info){.status = WSC_ERR_NOMEM}, "out of memory for a session"));
+    if (!e->failure)
+      engine_set_failure(e, error_make(&(struct error_info){.status = WSC_ERR_NOMEM}, "out of memory for a session"));
     e->dial_failed = true;
   }
 }
@@ -39,7 +40,8 @@ static void cancel_dial(wsc_engine *e, int status) {
   link_abort(e, 0);
   struct error_info info = {.status = status};
   long long limit = (long long)options_int(e->options, WSC_OPT_ON_OPEN_TIMEOUT_MS);
-  if (status == WSC_ERR_TIMEOUT) engine_set_failure(e, error_make(&info, "%s: not open after %lld ms (on_open_timeout)", e->url.shown, limit));
+  if (status == WSC_ERR_TIMEOUT)
+    engine_set_failure(e, error_make(&info, "%s: not open after %lld ms (on_open_timeout)", e->url.shown, limit));
 }
 
 static void ask(wsc_engine *e, uint32_t retry) {
@@ -48,7 +50,8 @@ static void ask(wsc_engine *e, uint32_t retry) {
   if (!a || (!a->options && url_copy(&e->url, &a->url))) {
     mem_free(a);
     e->attempt = NULL;
-    e->answer = (struct engine_answer){.type = WSC_EVENT_BEFORE_ATTEMPT, .ok = true}; /* dials as before rather than not at all */
+    e->answer = (struct engine_answer){.type = WSC_EVENT_BEFORE_ATTEMPT,
+                                       .ok = true}; /* dials as before rather than not at all */
     return;
   }
   if (!a->options) a->options = options_ref(e->options);
@@ -98,7 +101,8 @@ static void start_done(wsc_engine *e, int status) {
 static void opened(wsc_engine *e, bool restarting) {
   e->session->epoch = ++e->sessions;
   if (restarting) e->reconnects++;
-  engine_log(e, WSC_LOG_INFO, "engine", e->session->id, "session %s (epoch %llu) is open", e->session->id, (unsigned long long)e->session->epoch);
+  engine_log(e, WSC_LOG_INFO, "engine", e->session->id, "session %s (epoch %llu) is open", e->session->id,
+             (unsigned long long)e->session->epoch);
   pend(e, &(struct engine_pending){.type = WSC_EVENT_OPENED, .restarting = restarting});
 }
 
@@ -151,9 +155,10 @@ static void abort_session(wsc_engine *e, int status) {
 }
 
 static void restart_error(wsc_engine *e, const struct lifecycle_effect *f) {
-  engine_log(e, WSC_LOG_WARNING, "engine", "", "attempt to reconnect failed (%u before it)%s: %s", f->retry, f->last ? "; giving up" : "",
-             wsc_error_message(e->failure));
-  pend(e, &(struct engine_pending){.type = WSC_EVENT_RESTART_ERROR, .retry = f->retry, .last = f->last, .delay_ms = f->delay_ms});
+  engine_log(e, WSC_LOG_WARNING, "engine", "", "attempt to reconnect failed (%u before it)%s: %s", f->retry,
+             f->last ? "; giving up" : "", wsc_error_message(e->failure));
+  pend(e, &(struct engine_pending){
+              .type = WSC_EVENT_RESTART_ERROR, .retry = f->retry, .last = f->last, .delay_ms = f->delay_ms});
 }
 
 /* ---- the end of a run ---------------------------------------------------------------------------------------------- */
@@ -187,26 +192,30 @@ void engine_end_run(wsc_engine *e, int reason) {
 
 void engine_effect(wsc_engine *e, const struct lifecycle_effect *f, int64_t now) {
   switch (f->kind) {
-    case EF_ASK: ask(e, f->retry); break;
-    case EF_DIAL: dial(e, f->epoch, now); break;
-    case EF_CANCEL_DIAL: cancel_dial(e, f->status); break;
-    case EF_OPENED: opened(e, f->restarting); break;
-    case EF_READ: begin_reading(e); break;
-    case EF_SESSION_OVER: session_over(e, f->drop, f->fence); break;
-    case EF_DRAIN: e->draining = true; e->taken_told = e->readers_told = false; break;
-    case EF_DRAIN_ALL: e->drain_all = true; break;
-    case EF_GRACE_OVER:
-      e->grace_over = true;
-      engine_log(e, WSC_LOG_WARNING, "engine", e->session ? e->session->id : "", "callbacks still run; OnClose waits no longer");
-      break;
-    case EF_CLOSED: closed(e, f->has_close); break;
-    case EF_CLOSE: close_session(e, f->use_reply); break;
-    case EF_ABORT: abort_session(e, f->status); break;
-    case EF_CLOSE_ERROR: pend(e, &(struct engine_pending){.type = WSC_EVENT_CLOSE_ERROR}); break;
-    case EF_RESTART_ERROR: restart_error(e, f); break;
-    case EF_TIMER: e->life_due_ns = f->at_ms < 0 ? 0 : f->at_ms * NS_PER_MS; break;
-    case EF_START_DONE: start_done(e, f->status); break;
-    case EF_STOPPED: pend(e, &(struct engine_pending){.type = WSC_EVENT_STOPPED, .reason = f->reason}); break;
-    case EF_RUN_OVER: engine_end_run(e, f->reason); break;
+  case EF_ASK: ask(e, f->retry); break;
+  case EF_DIAL: dial(e, f->epoch, now); break;
+  case EF_CANCEL_DIAL: cancel_dial(e, f->status); break;
+  case EF_OPENED: opened(e, f->restarting); break;
+  case EF_READ: begin_reading(e); break;
+  case EF_SESSION_OVER: session_over(e, f->drop, f->fence); break;
+  case EF_DRAIN:
+    e->draining = true;
+    e->taken_told = e->readers_told = false;
+    break;
+  case EF_DRAIN_ALL: e->drain_all = true; break;
+  case EF_GRACE_OVER:
+    e->grace_over = true;
+    engine_log(e, WSC_LOG_WARNING, "engine", e->session ? e->session->id : "",
+               "callbacks still run; OnClose waits no longer");
+    break;
+  case EF_CLOSED: closed(e, f->has_close); break;
+  case EF_CLOSE: close_session(e, f->use_reply); break;
+  case EF_ABORT: abort_session(e, f->status); break;
+  case EF_CLOSE_ERROR: pend(e, &(struct engine_pending){.type = WSC_EVENT_CLOSE_ERROR}); break;
+  case EF_RESTART_ERROR: restart_error(e, f); break;
+  case EF_TIMER: e->life_due_ns = f->at_ms < 0 ? 0 : f->at_ms * NS_PER_MS; break;
+  case EF_START_DONE: start_done(e, f->status); break;
+  case EF_STOPPED: pend(e, &(struct engine_pending){.type = WSC_EVENT_STOPPED, .reason = f->reason}); break;
+  case EF_RUN_OVER: engine_end_run(e, f->reason); break;
   }
 }

@@ -18,14 +18,17 @@ void engine_set_control(wsc_engine *e) {
   uint32_t word = 0;
   if (e->paused || e->pauses.head) word |= CONTROL_PAUSE;
   bool over = e->drop || (e->session && e->session->over) || e->wishes & (WISH_STOP | WISH_EXIT);
-  if (over || (e->wishes & WISH_RESTART && e->session && e->session->attempt == e->restart_attempt)) word |= CONTROL_OVER;
+  if (over || (e->wishes & WISH_RESTART && e->session && e->session->attempt == e->restart_attempt))
+    word |= CONTROL_OVER;
   __atomic_store_n(&e->control, word, __ATOMIC_RELAXED); /* a host reads it as a plain word */
 }
 
 /* ---- when ---------------------------------------------------------------------------------------------------------- */
 
 /* The engine holds the read lock in these. */
-static bool holds_lock(int type) { return type == WSC_EVENT_READ_ERROR || type == WSC_EVENT_CLOSED || type == WSC_EVENT_CLOSE_ERROR; }
+static bool holds_lock(int type) {
+  return type == WSC_EVENT_READ_ERROR || type == WSC_EVENT_CLOSED || type == WSC_EVENT_CLOSE_ERROR;
+}
 
 static bool may_raise_pending(const wsc_engine *e) {
   if (e->out && !(e->out == WSC_EVENT_BATCH && e->grace_over)) return false;
@@ -50,8 +53,13 @@ void engine_pump(wsc_engine *e) {
 static void fill_session(wsc_engine *e, wsc_event *ev, int type) {
   uint8_t *host_buffer = ev->host_buffer;
   size_t host_capacity = ev->host_capacity;
-  *ev = (wsc_event){.struct_size = sizeof *ev, .type = (uint32_t)type, .engine = e, .user = e->user, .host_buffer = host_buffer,
-                    .host_capacity = host_capacity, .core = &e->node};
+  *ev = (wsc_event){.struct_size = sizeof *ev,
+                    .type = (uint32_t)type,
+                    .engine = e,
+                    .user = e->user,
+                    .host_buffer = host_buffer,
+                    .host_capacity = host_capacity,
+                    .core = &e->node};
   if (e->session && e->session->epoch) {
     ev->session = wsc_session_ref(e->session);
     ev->epoch = e->session->epoch;
@@ -64,37 +72,37 @@ static void fill_pending(wsc_engine *e, wsc_event *ev) {
   const struct engine_pending *p = &e->pending;
   fill_session(e, ev, p->type);
   switch (p->type) {
-    case WSC_EVENT_OPENED:
-      if (p->restarting) ev->flags |= WSC_EVENT_RESTARTING;
-      ev->response = link_response(e);
-      break;
-    case WSC_EVENT_CLOSED:
-      if (p->has_close) {
-        ev->flags |= WSC_EVENT_BY_PEER;
-        ev->close = link_close(e);
-        ev->close_code = ev->close ? ev->close->code : 0;
-        ev->text = ev->close ? ev->close->reason : "";
-        ev->error = e->failure;
-      }
-      break;
-    case WSC_EVENT_READ_ERROR: ev->error = e->host.read_error; break;
-    case WSC_EVENT_CLOSE_ERROR: ev->error = e->failure; break;
-    case WSC_EVENT_RESTART_ERROR:
-      ev->retry = p->retry;
-      ev->delay_ns = p->delay_ms * INT64_C(1000000);
-      if (p->last) ev->flags |= WSC_EVENT_LAST;
+  case WSC_EVENT_OPENED:
+    if (p->restarting) ev->flags |= WSC_EVENT_RESTARTING;
+    ev->response = link_response(e);
+    break;
+  case WSC_EVENT_CLOSED:
+    if (p->has_close) {
+      ev->flags |= WSC_EVENT_BY_PEER;
+      ev->close = link_close(e);
+      ev->close_code = ev->close ? ev->close->code : 0;
+      ev->text = ev->close ? ev->close->reason : "";
       ev->error = e->failure;
-      ev->response = wsc_error_response(e->failure);
-      break;
-    case WSC_EVENT_BEFORE_ATTEMPT:
-      ev->retry = p->retry;
-      ev->attempt = e->attempt;
-      break;
-    case WSC_EVENT_STOPPED:
-      ev->status = p->reason;
-      ev->error = p->reason == WSC_STOPPED_BY_STOP || p->reason == WSC_STOPPED_BY_EXIT ? NULL : e->failure;
-      break;
-    default: break;
+    }
+    break;
+  case WSC_EVENT_READ_ERROR: ev->error = e->host.read_error; break;
+  case WSC_EVENT_CLOSE_ERROR: ev->error = e->failure; break;
+  case WSC_EVENT_RESTART_ERROR:
+    ev->retry = p->retry;
+    ev->delay_ns = p->delay_ms * INT64_C(1000000);
+    if (p->last) ev->flags |= WSC_EVENT_LAST;
+    ev->error = e->failure;
+    ev->response = wsc_error_response(e->failure);
+    break;
+  case WSC_EVENT_BEFORE_ATTEMPT:
+    ev->retry = p->retry;
+    ev->attempt = e->attempt;
+    break;
+  case WSC_EVENT_STOPPED:
+    ev->status = p->reason;
+    ev->error = p->reason == WSC_STOPPED_BY_STOP || p->reason == WSC_STOPPED_BY_EXIT ? NULL : e->failure;
+    break;
+  default: break;
   }
   if (ev->error) ev->error = wsc_error_ref((wsc_error *)(uintptr_t)ev->error); /* until done: the engine's may change */
   e->out_batch = NULL; /* one that CLOSED overtook is nobody's any more */
@@ -179,7 +187,8 @@ bool engine_seize(wsc_engine *e) {
 
 static void return_seized(wsc_engine *e) {
   struct wsc_batch *b = e->out_batch;
-  if (!b || !e->has_callbacks || e->session->active || atomic_load_explicit(&b->cursor, memory_order_acquire) < SEIZED) return;
+  if (!b || !e->has_callbacks || e->session->active || atomic_load_explicit(&b->cursor, memory_order_acquire) < SEIZED)
+    return;
   e->out = 0;
   e->out_batch = NULL;
   connection_give_back(e->session->connection, batch_ref(b));
@@ -298,18 +307,18 @@ int wsc_event_done(wsc_event *ev, const wsc_reply *r) {
   ev->flags |= EVENT_ANSWERED;
   wsc_event mine = *ev;
   switch (mine.type) {
-    case WSC_EVENT_OPENED:
-    case WSC_EVENT_BATCH:
-    case WSC_EVENT_READ_ERROR:
-    case WSC_EVENT_CLOSED:
-    case WSC_EVENT_CLOSE_ERROR:
-    case WSC_EVENT_RESTART_ERROR:
-    case WSC_EVENT_BEFORE_ATTEMPT:
-    case WSC_EVENT_STOPPED: return session_done(&mine, r);
-    default: {
-      struct event_node *n = mine.core;
-      return n->done(n, &mine, r);
-    }
+  case WSC_EVENT_OPENED:
+  case WSC_EVENT_BATCH:
+  case WSC_EVENT_READ_ERROR:
+  case WSC_EVENT_CLOSED:
+  case WSC_EVENT_CLOSE_ERROR:
+  case WSC_EVENT_RESTART_ERROR:
+  case WSC_EVENT_BEFORE_ATTEMPT:
+  case WSC_EVENT_STOPPED: return session_done(&mine, r);
+  default: {
+    struct event_node *n = mine.core;
+    return n->done(n, &mine, r);
+  }
   }
 }
 
@@ -329,8 +338,12 @@ int engine_read(void *self, wsc_connection *k, wsc_message *out) {
       if (copy) {
         memcpy(copy, b->base + record->offset, record->length);
         copy[record->length] = 0;
-        *out = (wsc_message){.struct_size = sizeof *out, .type = record->type, .data = copy, .length = record->length,
-                             .received_ns = b->received_ns, .owner = copy};
+        *out = (wsc_message){.struct_size = sizeof *out,
+                             .type = record->type,
+                             .data = copy,
+                             .length = record->length,
+                             .received_ns = b->received_ns,
+                             .owner = copy};
         r = WSC_OK;
       } else r = WSC_ERR_NOMEM;
       if (at + 1 == b->count) batch_done(e, b, NULL); /* the last one was taken here, not by a reader */

@@ -18,8 +18,14 @@ static bool fill(struct event_node *n, wsc_event *ev) {
   pthread_mutex_lock(&e->lock);
   bool given = ask->token != 0;
   if (given) {
-    *ev = (wsc_event){.struct_size = sizeof *ev, .type = (uint32_t)ask->type, .engine = e, .user = e->user, .token = ask->token,
-                      .close_code = ask->close_code, .delay_ns = ask->timeout_ns, .core = n};
+    *ev = (wsc_event){.struct_size = sizeof *ev,
+                      .type = (uint32_t)ask->type,
+                      .engine = e,
+                      .user = e->user,
+                      .token = ask->token,
+                      .close_code = ask->close_code,
+                      .delay_ns = ask->timeout_ns,
+                      .core = n};
     ev->text = ask->type == WSC_EVENT_DO_DIAL ? e->url.text : ask->reason;
     if (e->session) ev->epoch = e->session->epoch;
     actor_ref(&e->actor);
@@ -35,10 +41,12 @@ static int done(struct event_node *n, wsc_event *ev, const wsc_reply *r) {
 }
 
 void host_init(wsc_engine *e) {
-  static const int types[HOST_QUESTIONS] = {WSC_EVENT_DO_DIAL, WSC_EVENT_DO_PING, WSC_EVENT_DO_CLOSE, WSC_EVENT_DO_STOP_READING};
+  static const int types[HOST_QUESTIONS] = {WSC_EVENT_DO_DIAL, WSC_EVENT_DO_PING, WSC_EVENT_DO_CLOSE,
+                                            WSC_EVENT_DO_STOP_READING};
   struct host_link *h = &e->host;
   for (int q = 0; q < HOST_QUESTIONS; q++)
-    h->asks[q] = (struct host_ask){.node = {.owner = &e->actor, .fill = fill, .done = done}, .engine = e, .type = types[q]};
+    h->asks[q] =
+        (struct host_ask){.node = {.owner = &e->actor, .fill = fill, .done = done}, .engine = e, .type = types[q]};
   h->alive.interval = options_int(e->options, WSC_OPT_KEEPALIVE_INTERVAL_MS) * NS_PER_MS;
   h->alive.timeout = options_int(e->options, WSC_OPT_KEEPALIVE_TIMEOUT_MS) * NS_PER_MS;
   h->alive.data_idle = options_int(e->options, WSC_OPT_DATA_IDLE_TIMEOUT_MS) * NS_PER_MS;
@@ -65,7 +73,8 @@ void host_ask(wsc_engine *e, enum host_question q, int code, const char *reason,
 void host_end(wsc_engine *e, int initiator, int code, int timer, const char *reason, wsc_error *error) {
   struct host_link *h = &e->host;
   snprintf(h->ended_reason, sizeof h->ended_reason, "%s", reason ? reason : "");
-  h->ended = (wsc_close){.struct_size = sizeof h->ended, .initiator = initiator, .code = code, .timer = timer, .reason = h->ended_reason};
+  h->ended = (wsc_close){
+      .struct_size = sizeof h->ended, .initiator = initiator, .code = code, .timer = timer, .reason = h->ended_reason};
   if (initiator == WSC_BY_PEER) h->ended.code_received = code;
   wsc_error_unref(h->error);
   h->error = error;
@@ -88,7 +97,8 @@ void host_run(wsc_engine *e, int64_t now) {
     closing->token = 0;
     h->ended.timer = WSC_TIMER_CLOSE;
     wsc_error_unref(h->error);
-    h->error = error_make(&(struct error_info){.status = WSC_ERR_TIMEOUT, .timer = WSC_TIMER_CLOSE}, "%s: the host did not close in time", e->url.shown);
+    h->error = error_make(&(struct error_info){.status = WSC_ERR_TIMEOUT, .timer = WSC_TIMER_CLOSE},
+                          "%s: the host did not close in time", e->url.shown);
     h->open = false;
   } else if (closing->token) {
     h->due_ns = closing->due_ns;
@@ -96,15 +106,15 @@ void host_run(wsc_engine *e, int64_t now) {
   if (!h->open || e->closing) return;
   int64_t next = 0;
   switch (keepalive_check(&h->alive, now, &next)) {
-    case KEEPALIVE_PING:
-      h->ping_at_ns = now;
-      host_ask(e, HOST_PING, 0, "", h->alive.timeout);
-      keepalive_pinged(&h->alive, now);
-      keepalive_check(&h->alive, now, &next);
-      break;
-    case KEEPALIVE_DEAD: cut(e, WSC_TIMER_KEEPALIVE, "link is dead: no sign of life within the keepalive timeout"); break;
-    case KEEPALIVE_DATA_IDLE: cut(e, WSC_TIMER_DATA_IDLE, "no data message within data_idle_timeout"); break;
-    case KEEPALIVE_WAIT: break;
+  case KEEPALIVE_PING:
+    h->ping_at_ns = now;
+    host_ask(e, HOST_PING, 0, "", h->alive.timeout);
+    keepalive_pinged(&h->alive, now);
+    keepalive_check(&h->alive, now, &next);
+    break;
+  case KEEPALIVE_DEAD: cut(e, WSC_TIMER_KEEPALIVE, "link is dead: no sign of life within the keepalive timeout"); break;
+  case KEEPALIVE_DATA_IDLE: cut(e, WSC_TIMER_DATA_IDLE, "no data message within data_idle_timeout"); break;
+  case KEEPALIVE_WAIT: break;
   }
   h->due_ns = earlier(h->due_ns, next);
 }
@@ -136,7 +146,8 @@ static void ponged(wsc_engine *e, int status, wsc_error *error) {
   struct host_link *h = &e->host;
   if (!h->open) return;
   if (status) {
-    host_end(e, WSC_BY_NETWORK, WSC_CLOSE_ABNORMAL, WSC_TIMER_KEEPALIVE, "ping failed", error_or(error, status, "ping"));
+    host_end(e, WSC_BY_NETWORK, WSC_CLOSE_ABNORMAL, WSC_TIMER_KEEPALIVE, "ping failed",
+             error_or(error, status, "ping"));
     host_ask(e, HOST_CLOSE, WSC_CLOSE_GOING_AWAY, "", 0);
     return;
   }
@@ -164,18 +175,20 @@ int wsc_engine_report(wsc_engine *e, uint64_t token, int status, const wsc_respo
   while (q < HOST_QUESTIONS && (!token || e->host.asks[q].token != token)) q++;
   if (q < HOST_QUESTIONS) e->host.asks[q].token = 0;
   switch (q) {
-    case HOST_DIAL: dialed(e, status, r, error); break;
-    case HOST_PING: ponged(e, status, error); break;
-    case HOST_CLOSE: host_closed(e, status, error); break;
-    case HOST_STOP_READING: e->host.readers_out = true; break;
-    default: break;
+  case HOST_DIAL: dialed(e, status, r, error); break;
+  case HOST_PING: ponged(e, status, error); break;
+  case HOST_CLOSE: host_closed(e, status, error); break;
+  case HOST_STOP_READING: e->host.readers_out = true; break;
+  default: break;
   }
   pthread_mutex_unlock(&e->lock);
   engine_kick(e);
   return q < HOST_QUESTIONS ? WSC_OK : WSC_ERR_STATE;
 }
 
-static bool current(const wsc_engine *e, uint64_t epoch) { return e->host.open && e->session && e->session->epoch == epoch; }
+static bool current(const wsc_engine *e, uint64_t epoch) {
+  return e->host.open && e->session && e->session->epoch == epoch;
+}
 
 int wsc_engine_report_read(wsc_engine *e, uint64_t epoch, wsc_error *error) {
   int bad = engine_usable(e, "report_read", NULL);
@@ -186,8 +199,8 @@ int wsc_engine_report_read(wsc_engine *e, uint64_t epoch, wsc_error *error) {
     bad = WSC_ERR_CLOSED;
   } else if (wsc_error_status(error) == WSC_ERR_CLOSED || !error) {
     int code = wsc_error_close_code(error) ? wsc_error_close_code(error) : WSC_CLOSE_ABNORMAL;
-    host_end(e, code == WSC_CLOSE_ABNORMAL ? WSC_BY_NETWORK : WSC_BY_PEER, code, WSC_TIMER_NONE, wsc_error_message(error),
-             error_or(error, WSC_ERR_CLOSED, "read"));
+    host_end(e, code == WSC_CLOSE_ABNORMAL ? WSC_BY_NETWORK : WSC_BY_PEER, code, WSC_TIMER_NONE,
+             wsc_error_message(error), error_or(error, WSC_ERR_CLOSED, "read"));
   } else if (++h->read_errors >= READ_ERRORS_MOST) {
     cut(e, WSC_TIMER_NONE, "16 read errors in a row");
   } else {

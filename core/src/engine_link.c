@@ -39,7 +39,8 @@ int link_dial(wsc_engine *e, int64_t now) {
     e->host.readers_out = true;
     host_ask(e, HOST_DIAL, 0, "", options_int(e->options, WSC_OPT_CONNECT_TIMEOUT_MS) * NS_PER_MS);
   } else if (!r) {
-    r = connection_new(e->actor.loop, &e->actor, &e->url, e->options, e->trust, &e->owner, e, &e->session->connection, &error);
+    r = connection_new(e->actor.loop, &e->actor, &e->url, e->options, e->trust, &e->owner, e, &e->session->connection,
+                       &error);
     if (!r) {
       memcpy(e->session->connection->session_id, e->session->id, sizeof e->session->id);
       connection_dial(e->session->connection);
@@ -52,7 +53,8 @@ int link_dial(wsc_engine *e, int64_t now) {
 
 void link_shut(wsc_engine *e, int code, const char *reason) {
   if (connection_of(e)) connection_shut(connection_of(e), code, reason);
-  else if (e->host.used) host_ask(e, HOST_CLOSE, code, reason, options_int(e->options, WSC_OPT_CLOSE_TIMEOUT_MS) * NS_PER_MS);
+  else if (e->host.used)
+    host_ask(e, HOST_CLOSE, code, reason, options_int(e->options, WSC_OPT_CLOSE_TIMEOUT_MS) * NS_PER_MS);
 }
 
 void link_abort(wsc_engine *e, int code) {
@@ -102,7 +104,8 @@ wsc_error *link_error(wsc_engine *e) {
 
 const wsc_close *link_close(wsc_engine *e) {
   if (e->host.used) return &e->host.ended;
-  return connection_of(e) ? &connection_of(e)->ended : NULL; /* asked only once it has ended, when nothing changes it any more */
+  return connection_of(e) ? &connection_of(e)->ended
+                          : NULL; /* asked only once it has ended, when nothing changes it any more */
 }
 
 const wsc_response *link_response(wsc_engine *e) {

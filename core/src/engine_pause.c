@@ -34,7 +34,8 @@ void engine_end_pause(wsc_engine *e) {
   engine_pump(e);
 }
 
-static int pause_begin(wsc_engine *e, const wsc_context *c, uint64_t holder, uint64_t token, wsc_op **out, wsc_error **err) {
+static int pause_begin(wsc_engine *e, const wsc_context *c, uint64_t holder, uint64_t token, wsc_op **out,
+                       wsc_error **err) {
   int r = engine_usable(e, "pause", err);
   if (r) return r;
   wsc_op *op;

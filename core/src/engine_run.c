@@ -48,22 +48,20 @@ static bool wish_input(wsc_engine *e, struct lifecycle_input *in) {
 static bool answer_input(wsc_engine *e, struct lifecycle_input *in) {
   in->ok = e->answer.ok;
   switch (e->answer.type) {
-    case WSC_EVENT_OPENED:
-      in->kind = IN_OPENED;
-      break;
-    case WSC_EVENT_BEFORE_ATTEMPT:
-      in->kind = IN_ANSWERED;
-      if (e->attempt) {
-        in->delay_ms = e->attempt->delay_ms;
-        in->retry_delay_ms = e->attempt->retry_delay_ms;
-        in->reset = e->attempt->reset;
-      }
-      break;
-    case WSC_EVENT_CLOSED: in->kind = IN_CLOSE_ANSWERED; break;
-    case WSC_EVENT_CLOSE_ERROR:
-    case WSC_EVENT_RESTART_ERROR:
-    case WSC_EVENT_STOPPED: in->kind = IN_CALLBACK_DONE; break;
-    default: e->answer.type = 0; return false;
+  case WSC_EVENT_OPENED: in->kind = IN_OPENED; break;
+  case WSC_EVENT_BEFORE_ATTEMPT:
+    in->kind = IN_ANSWERED;
+    if (e->attempt) {
+      in->delay_ms = e->attempt->delay_ms;
+      in->retry_delay_ms = e->attempt->retry_delay_ms;
+      in->reset = e->attempt->reset;
+    }
+    break;
+  case WSC_EVENT_CLOSED: in->kind = IN_CLOSE_ANSWERED; break;
+  case WSC_EVENT_CLOSE_ERROR:
+  case WSC_EVENT_RESTART_ERROR:
+  case WSC_EVENT_STOPPED: in->kind = IN_CALLBACK_DONE; break;
+  default: e->answer.type = 0; return false;
   }
   e->answer.type = 0;
   return true;
@@ -130,7 +128,8 @@ static bool drain_input(wsc_engine *e, struct lifecycle_input *in) {
 }
 
 static bool next_input(wsc_engine *e, unsigned *news, int64_t now, struct lifecycle_input *in) {
-  *in = (struct lifecycle_input){.epoch = e->life.epoch, .now_ms = now / NS_PER_MS, .retry_delay_ms = -1, .retry_after_ms = -1};
+  *in = (struct lifecycle_input){
+      .epoch = e->life.epoch, .now_ms = now / NS_PER_MS, .retry_delay_ms = -1, .retry_after_ms = -1};
   if (e->answer.type && answer_input(e, in)) return true;
   if (start_input(e, now, in) || link_input(e, news, in) || wish_input(e, in) || drain_input(e, in)) return true;
   if (e->life_due_ns && e->life_due_ns <= now) {
@@ -189,7 +188,8 @@ void engine_run(struct actor *a, uint32_t why) {
   due = earlier(due, e->life_due_ns);
   if (e->host.used) due = earlier(due, e->host.due_ns);
   pthread_mutex_unlock(&e->lock);
-  bool current = k && e->session == s; /* a newer one is kicked by its dial. No lock: only runs of this actor set these */
+  bool current =
+      k && e->session == s; /* a newer one is kicked by its dial. No lock: only runs of this actor set these */
   actor_timer(a, why, current ? earlier(due, k->due_ns) : due);
   if (current && k->again) actor_kick(a, 0);
   wsc_session_unref(s);

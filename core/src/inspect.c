@@ -108,8 +108,8 @@ static int whole_length(struct receiver *r, const struct frame_head *head) {
   char reason[sizeof r->fault.reason]; /* with both numbers: the peer's log is often where they are looked for */
   snprintf(reason, sizeof reason, "message of %llu bytes or more, the limit is %llu", before + now, limit);
   if (r->opcode == 0 && head->fin) {
-    return receiver_fail(r, WSC_ERR_TOO_BIG, WSC_CLOSE_TOO_BIG, reason, "message of %llu bytes, max_message_bytes is %llu",
-                         now, limit);
+    return receiver_fail(r, WSC_ERR_TOO_BIG, WSC_CLOSE_TOO_BIG, reason,
+                         "message of %llu bytes, max_message_bytes is %llu", now, limit);
   }
   return receiver_fail(
       r, WSC_ERR_TOO_BIG, WSC_CLOSE_TOO_BIG, reason,

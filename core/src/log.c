@@ -20,8 +20,15 @@ struct log_line {
 
 static bool fill(struct event_node *n, wsc_event *ev) {
   struct log_line *line = (struct log_line *)(void *)n;
-  *ev = (wsc_event){.struct_size = sizeof *ev, .type = WSC_EVENT_LOG, .engine = line->engine, .user = line->engine->user, .level = line->level,
-                    .subsystem = line->subsystem, .session_id = line->session_id, .text = line->text, .core = n};
+  *ev = (wsc_event){.struct_size = sizeof *ev,
+                    .type = WSC_EVENT_LOG,
+                    .engine = line->engine,
+                    .user = line->engine->user,
+                    .level = line->level,
+                    .subsystem = line->subsystem,
+                    .session_id = line->session_id,
+                    .text = line->text,
+                    .core = n};
   return true;
 }
 

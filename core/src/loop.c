@@ -8,10 +8,11 @@
 #include "os.h"
 #include "standby.h"
 
+#include <errno.h>
 #include <time.h>
 
-enum { RUNS_PER_POLL = 32 };                /* a flood on one socket must not starve timers and other sockets */
-static const int64_t SLEPT_NS = NS_PER_S;   /* a jump of boottime against the monotonic clock that counts as suspend */
+enum { RUNS_PER_POLL = 32 };              /* a flood on one socket must not starve timers and other sockets */
+static const int64_t SLEPT_NS = NS_PER_S; /* a jump of boottime against the monotonic clock that counts as suspend */
 static const int64_t BREATHER_NS = NS_PER_MS;
 
 /* What a lent thread is here for. */
@@ -76,7 +77,8 @@ static void enqueue(wsc_loop *l, struct actor *a, uint32_t why) {
 static bool unref_one_of_many(struct actor *a) {
   unsigned refs = atomic_load_explicit(&a->refs, memory_order_relaxed);
   while (refs > 1)
-    if (atomic_compare_exchange_weak_explicit(&a->refs, &refs, refs - 1, memory_order_acq_rel, memory_order_relaxed)) return true;
+    if (atomic_compare_exchange_weak_explicit(&a->refs, &refs, refs - 1, memory_order_acq_rel, memory_order_relaxed))
+      return true;
   return false;
 }
 
@@ -237,7 +239,8 @@ static void poll_once(wsc_loop *l, int64_t timeout_ns, const wsc_op *op) {
   l->runs = 0;
   for (int i = 0; i < result.count; i++) enqueue(l, result.events[i].owner, result.events[i].ready);
   if (result.alarmed) run_timers(l);
-  if (result.woken && !l->event_head && !l->wakes) lower_fd(l); /* a thread that takes no events must not silence them */
+  if (result.woken && !l->event_head && !l->wakes)
+    lower_fd(l); /* a thread that takes no events must not silence them */
   empty_graveyard(l);
   if (l->next_waiters && l->run_head && l->run_head->next) pthread_cond_signal(&l->next_cond);
 }
@@ -269,7 +272,8 @@ static bool idle(wsc_loop *l, const struct drive *d, bool *polled) {
   if (!l->polling && !(left == 0 && *polled && !l->run_head)) {
     poll_once(l, l->run_head ? 0 : left, d->op);
     *polled = true;
-    if (!d->event && (l->event_head || l->wakes) && !l->run_head) { /* events this thread may not take would make it spin */
+    if (!d->event && (l->event_head || l->wakes) &&
+        !l->run_head) {            /* events this thread may not take would make it spin */
       if (l->crew && !l->takers) { /* this thread is the crew's, in a callback that waits: somebody else must lead */
         pthread_mutex_unlock(&l->lock);
         crew_wanted(l->crew);
@@ -435,29 +439,31 @@ int loop_new(wsc_loop **out, wsc_error **err) {
   wsc_loop *l = mem_zalloc(sizeof *l);
   if (!l) return error_set(err, WSC_ERR_NOMEM, "out of memory for a loop");
   int r = poller_open(&l->poller);
-  if (r < 0) {
-    char text[128];
-    struct error_info info = {.status = WSC_ERR_IO, .os_error = -r};
-    mem_free(l);
-    return error_set_info(err, &info, "loop: epoll, eventfd or timerfd: %s", error_errno_text(-r, text));
-  }
+  if (r < 0) goto fail;
   atomic_init(&l->refs, 1);
   l->generation = os_fork_generation();
   l->asleep_ns = os_boottime_ns() - os_now_ns();
   l->pool = arena_pool_new();
-  if (!l->pool || init_sync(l)) goto fail;
-  if (standby_add(l)) goto fail_sync;
+  if (!l->pool || init_sync(l)) {
+    r = -ENOMEM;
+    goto fail_poller;
+  }
+  if ((r = standby_add(l)) < 0) goto fail_sync;
   *out = l;
   return WSC_OK;
 fail_sync:
   pthread_mutex_destroy(&l->lock);
   pthread_cond_destroy(&l->next_cond);
   pthread_cond_destroy(&l->op_cond);
-fail:
+fail_poller:
   arena_pool_free(l->pool);
   poller_close(&l->poller);
+fail:
   mem_free(l);
-  return error_set(err, WSC_ERR_NOMEM, "out of memory for a loop");
+  if (r == -ENOMEM) return error_set(err, WSC_ERR_NOMEM, "out of memory for a loop");
+  char text[128];
+  struct error_info info = {.status = WSC_ERR_IO, .os_error = -r};
+  return error_set_info(err, &info, "loop: epoll, eventfd, timerfd or thread: %s", error_errno_text(-r, text));
 }
 
 bool loop_forked(const wsc_loop *l) { return l->generation != os_fork_generation(); }
@@ -503,7 +509,8 @@ int loop_default(int64_t crew_max_threads, wsc_loop **out, wsc_error **err) {
   int r = WSC_OK;
   if (own.loop) {
     loop_ref(own.loop);
-  } else if ((r = loop_new(&own.loop, err)) == WSC_OK && (r = crew_new(own.loop, (unsigned)crew_max_threads, &own.loop->crew, err))) {
+  } else if ((r = loop_new(&own.loop, err)) == WSC_OK &&
+             (r = crew_new(own.loop, (unsigned)crew_max_threads, &own.loop->crew, err))) {
     loop_destroy(own.loop);
     own.loop = NULL;
   }

@@ -39,9 +39,9 @@ struct actor {
 /* Something to hand to the host. Embedded in what it speaks of; posting it twice before it is taken posts it once. */
 struct event_node {
   struct event_node *next;
-  bool queued;                                                  /* under the loop's lock */
-  struct actor *owner;                                          /* kept while it is queued; NULL: the node keeps itself */
-  bool (*fill)(struct event_node *n, wsc_event *ev);            /* false: it has nothing to say any more */
+  bool queued;                                       /* under the loop's lock */
+  struct actor *owner;                               /* kept while it is queued; NULL: the node keeps itself */
+  bool (*fill)(struct event_node *n, wsc_event *ev); /* false: it has nothing to say any more */
   int (*done)(struct event_node *n, wsc_event *ev, const wsc_reply *r);
 };
 
@@ -59,17 +59,17 @@ struct wsc_loop {
   pthread_cond_t op_cond;   /* threads in wsc_op_wait that do not poll */
   unsigned next_waiters, lend_waiters, op_waiters, present;
   bool polling, raised;
-  const wsc_op *poller_op;  /* what the polling thread waits for */
-  uint64_t turns;           /* goes up whenever a thread comes or goes */
-  unsigned takers;          /* threads in next: the ones that take events */
-  uint64_t takes;           /* goes up whenever one of them comes or goes */
-  unsigned runs;            /* actors run since the last poll */
-  unsigned wakes;           /* wsc_loop_wake */
+  const wsc_op *poller_op; /* what the polling thread waits for */
+  uint64_t turns;          /* goes up whenever a thread comes or goes */
+  unsigned takers;         /* threads in next: the ones that take events */
+  uint64_t takes;          /* goes up whenever one of them comes or goes */
+  unsigned runs;           /* actors run since the last poll */
+  unsigned wakes;          /* wsc_loop_wake */
   struct actor *run_head, *run_tail, *all, *graveyard;
   struct event_node *event_head, *event_tail;
   struct timers timers;
-  int64_t alarm_ns;         /* what the poller's alarm is set for; 0: nothing */
-  int64_t asleep_ns;        /* boottime minus monotonic: grows when the machine sleeps */
+  int64_t alarm_ns;  /* what the poller's alarm is set for; 0: nothing */
+  int64_t asleep_ns; /* boottime minus monotonic: grows when the machine sleeps */
 
   /* standby.c's, under its lock */
   struct wsc_loop *standby_next;
@@ -92,8 +92,10 @@ int actor_join(struct actor *a, wsc_loop *l); /* takes a reference to l; WSC_OK 
 void actor_leave(struct actor *a);            /* no run, no timer after the one under way; idempotent */
 struct actor *actor_ref(struct actor *a);
 void actor_unref(struct actor *a);
-void actor_bury(struct actor *a, void (*release)(struct actor *)); /* release(a) once no poll can still name it; drops the loop's reference */
-void actor_kick(struct actor *a, uint32_t why);    /* run it soon */
+void actor_bury(
+    struct actor *a,
+    void (*release)(struct actor *)); /* release(a) once no poll can still name it; drops the loop's reference */
+void actor_kick(struct actor *a, uint32_t why); /* run it soon */
 /* At the end of a run (why: its reasons): run it again at due_ns at the latest; 0: no need. A run that turns out to be too early costs less than
  * moving the timer with every message. */
 void actor_timer(struct actor *a, uint32_t why, int64_t due_ns);

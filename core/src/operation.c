@@ -70,9 +70,11 @@ static void cancel_unlink(wsc_op *op) {
 static bool fill_done(struct event_node *n, wsc_event *ev);
 static int taken_done(struct event_node *n, wsc_event *ev, const wsc_reply *r);
 
-int op_new(enum op_kind kind, struct actor *owner, wsc_engine *engine, void *user, const wsc_context *c, uint64_t token, wsc_op **out,
-           wsc_error **err) {
-  if (c && c->struct_size < sizeof *c) return error_set(err, WSC_ERR_INVALID, "context: struct_size is %u, at least %zu is needed", c->struct_size, sizeof *c);
+int op_new(enum op_kind kind, struct actor *owner, wsc_engine *engine, void *user, const wsc_context *c, uint64_t token,
+           wsc_op **out, wsc_error **err) {
+  if (c && c->struct_size < sizeof *c)
+    return error_set(err, WSC_ERR_INVALID, "context: struct_size is %u, at least %zu is needed", c->struct_size,
+                     sizeof *c);
   if (c && wsc_cancel_fired(c->cancel)) return error_set(err, WSC_ERR_CANCELED, "canceled before it began");
   wsc_op *op = mem_zalloc(sizeof *op);
   if (!op) return error_set(err, WSC_ERR_NOMEM, "out of memory for an operation");
@@ -89,7 +91,8 @@ int op_new(enum op_kind kind, struct actor *owner, wsc_engine *engine, void *use
   op->node = (struct event_node){.fill = fill_done, .done = taken_done};
   if (c) {
     op->deadline_ns = c->deadline_ns;
-    if (c->cancel && !cancel_link(c->cancel, op)) atomic_store(&op->cancel_wanted, true); /* the owner's next run completes it */
+    if (c->cancel && !cancel_link(c->cancel, op))
+      atomic_store(&op->cancel_wanted, true); /* the owner's next run completes it */
   }
   *out = op;
   return WSC_OK;
@@ -132,8 +135,15 @@ void op_complete(wsc_op *op, int status, wsc_error *error) {
 
 static bool fill_done(struct event_node *n, wsc_event *ev) {
   wsc_op *op = (wsc_op *)(void *)((char *)n - offsetof(wsc_op, node));
-  *ev = (wsc_event){.struct_size = ev->struct_size, .type = WSC_EVENT_OP_DONE, .engine = op->engine, .user = op->user, .token = op->token,
-                    .status = atomic_load(&op->status), .error = op->error, .op = op, .core = n};
+  *ev = (wsc_event){.struct_size = ev->struct_size,
+                    .type = WSC_EVENT_OP_DONE,
+                    .engine = op->engine,
+                    .user = op->user,
+                    .token = op->token,
+                    .status = atomic_load(&op->status),
+                    .error = op->error,
+                    .op = op,
+                    .core = n};
   return true;
 }
 
@@ -149,7 +159,9 @@ void wsc_op_cancel(wsc_op *op) {
   actor_kick(op->owner, ACTOR_CANCEL);
 }
 
-bool wsc_op_pending(const wsc_op *op) { return op && atomic_load_explicit(&op->status, memory_order_acquire) == WSC_AGAIN; }
+bool wsc_op_pending(const wsc_op *op) {
+  return op && atomic_load_explicit(&op->status, memory_order_acquire) == WSC_AGAIN;
+}
 
 int wsc_op_status(const wsc_op *op, wsc_error **err) {
   if (!op) return error_set(err, WSC_ERR_INVALID, "op is NULL");
@@ -235,7 +247,8 @@ int64_t op_list_expire_some(struct op_list *list, int64_t now_ns, const char *wh
     after = op->next;
     int due = op_due(op, now_ns);
     if (due) {
-      wsc_error *e = error_make(&(struct error_info){.status = due}, "%s %s", what, due == WSC_ERR_TIMEOUT ? "timed out" : "was canceled");
+      wsc_error *e = error_make(&(struct error_info){.status = due}, "%s %s", what,
+                                due == WSC_ERR_TIMEOUT ? "timed out" : "was canceled");
       op_list_remove(list, op);
       op_complete(op, due, e);
     } else next = earlier(next, op->deadline_ns);

@@ -11,27 +11,28 @@ struct wsc_op {
   atomic_uint refs;
   enum op_kind kind;
   wsc_loop *loop;
-  struct actor *owner;        /* runs when it is cancelled or its time is up; a reference until it has ended */
-  wsc_engine *engine;         /* for its event; NULL: a connection alone. Kept alive by owner and, once posted, by a reference of its own */
+  struct actor *owner; /* runs when it is cancelled or its time is up; a reference until it has ended */
+  wsc_engine *
+      engine; /* for its event; NULL: a connection alone. Kept alive by owner and, once posted, by a reference of its own */
   void *user;
   uint64_t token;
-  int64_t deadline_ns;        /* 0: none */
+  int64_t deadline_ns; /* 0: none */
   wsc_cancel *cancel;
   struct wsc_op *cancel_next, *cancel_previous;
   _Atomic bool cancel_wanted;
-  atomic_int status;          /* WSC_AGAIN while pending */
+  atomic_int status; /* WSC_AGAIN while pending */
   wsc_error *error;
   int64_t rtt_ns;
-  wsc_message message;        /* of a read */
+  wsc_message message; /* of a read */
   struct event_node node;
-  struct wsc_op *next;        /* in its owner's list */
+  struct wsc_op *next; /* in its owner's list */
   /* the verb's own */
   int type, code;
-  uint8_t *payload;           /* a write that waits: a copy (owned) */
+  uint8_t *payload; /* a write that waits: a copy (owned) */
   const uint8_t *data;
   size_t length;
   int64_t began_ns;
-  uint64_t serial;            /* ping: what its pong must carry; pause: whose */
+  uint64_t serial; /* ping: what its pong must carry; pause: whose */
 };
 
 /* A first-in first-out list of operations, linked through next. */
@@ -44,8 +45,8 @@ void op_list_remove(struct op_list *list, wsc_op *op);
 
 /* A pending operation with one reference for the caller and one for the list it will be in. c may be NULL. errors: NOMEM, CANCELED (c has fired
  * already), INVALID (c->struct_size). */
-int op_new(enum op_kind kind, struct actor *owner, wsc_engine *engine, void *user, const wsc_context *c, uint64_t token, wsc_op **out,
-           wsc_error **err);
+int op_new(enum op_kind kind, struct actor *owner, wsc_engine *engine, void *user, const wsc_context *c, uint64_t token,
+           wsc_op **out, wsc_error **err);
 /* Ends it: takes over the error and the list's reference. Posts OP_DONE when there is a token. */
 void op_complete(wsc_op *op, int status, wsc_error *error);
 /* Completes every member whose cancellation or deadline has come, saying `what` in the error; returns the next deadline (0: none). */

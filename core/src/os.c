@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/rand.h>
 #include <pthread.h>
@@ -143,7 +144,15 @@ int os_thread(void *(*main)(void *), void *arg, const char *name, bool detached,
   return error;
 }
 
+static void init_crypto(void) { OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL); }
+
+void os_crypto(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, init_crypto);
+}
+
 int os_random(void *p, size_t n) {
+  os_crypto();
   int ok = 1;
   ERR_set_mark(); /* the error queue belongs to the thread, and the thread to the host: leave it as it was */
   for (uint8_t *at = p; n > 0 && ok == 1;) {

@@ -37,11 +37,15 @@ extern struct os_clocks os_clocks;
 
 /* A CLOEXEC, non-blocking socket that is never fd 0, 1 or 2; -errno. */
 int os_socket(int family, int type, int protocol);
-int os_above_stdio(int fd); /* moves what a system call just gave off 0-2 (CLOEXEC kept); the fd, or -errno with fd closed; -1: the call's errno */
+int os_above_stdio(
+    int fd); /* moves what a system call just gave off 0-2 (CLOEXEC kept); the fd, or -errno with fd closed; -1: the call's errno */
 
 /* A thread named `name` (15 bytes) that blocks all signals but the fault signals and SIGPROF. 0 or errno. */
-int os_thread(void *(*main)(void *), void *arg, const char *name, bool detached, void *pthread_out /* pthread_t *, may be NULL */);
+int os_thread(void *(*main)(void *), void *arg, const char *name, bool detached,
+              void *pthread_out /* pthread_t *, may be NULL */);
 
+/* Before the first call of OpenSSL: it must not clean up at exit, when threads of ours may still use it. */
+void os_crypto(void);
 /* Unpredictable bytes from OpenSSL; 0, or WSC_ERR_IO. */
 int os_random(void *p, size_t n);
 /* A UUID v4 as text. */

@@ -25,14 +25,15 @@ struct poller_result {
   struct poller_event events[POLLER_BATCH];
 };
 
-int poller_open(struct poller *p);  /* 0 or -errno */
+int poller_open(struct poller *p); /* 0 or -errno */
 void poller_close(struct poller *p);
-int poller_add(struct poller *p, int fd, void *owner);              /* 0 or -errno */
-void poller_arm(struct poller *p, int fd, void *owner, bool read);  /* with or without READ; arming again reports what is there */
+int poller_add(struct poller *p, int fd, void *owner); /* 0 or -errno */
+void poller_arm(struct poller *p, int fd, void *owner,
+                bool read); /* with or without READ; arming again reports what is there */
 void poller_remove(struct poller *p, int fd);
 void poller_wait(struct poller *p, int64_t timeout_ns, struct poller_result *out); /* < 0: no limit */
-void poller_wake(struct poller *p);        /* makes fd readable until ... */
-void poller_unwake(struct poller *p);      /* ... this */
+void poller_wake(struct poller *p);                                                /* makes fd readable until ... */
+void poller_unwake(struct poller *p);                                              /* ... this */
 void poller_alarm(struct poller *p, int64_t in_ns); /* once, in that time; 0: at once; < 0: never */
 void poller_alarm_seen(struct poller *p);
 

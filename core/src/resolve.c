@@ -29,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { USUAL_THREADS = 2, MOST_THREADS = 8 };
 
@@ -167,6 +168,13 @@ static bool collect(const struct addrinfo *list, struct addresses *out) {
   return true;
 }
 
+/* Without a file descriptor to open its files and sockets with, the system says that the name does not exist. 0: it had one. */
+static int out_of_descriptors(void) {
+  int fd = os_socket(AF_INET, SOCK_DGRAM, 0);
+  if (fd >= 0) close(fd);
+  return fd == -EMFILE || fd == -ENFILE ? -fd : 0;
+}
+
 /* Gives the mutex up while the system looks. */
 static void run(struct lookup *l) {
   l->state = LOOKUP_RUNNING;
@@ -182,6 +190,11 @@ static void run(struct lookup *l) {
   if (status == 0 && !collect(list, &found)) status = EAI_MEMORY;
   if (status == 0 && found.count == 0) status = EAI_NONAME;
   if (list) freeaddrinfo(list);
+  int scarce = status == EAI_NONAME ? out_of_descriptors() : 0;
+  if (scarce) {
+    status = EAI_SYSTEM;
+    os_error = scarce;
+  }
   pthread_mutex_lock(&lock);
 
   running--;

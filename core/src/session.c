@@ -113,8 +113,8 @@ void wsc_attempt_reset(wsc_attempt *a) {
 
 /* ---- sends through the engine -------------------------------------------------------------------------------------- */
 
-static int waits_for_session(wsc_engine *e, const wsc_context *c, int type, const uint8_t *p, size_t n, uint64_t token, wsc_op **out,
-                             wsc_error **err) {
+static int waits_for_session(wsc_engine *e, const wsc_context *c, int type, const uint8_t *p, size_t n, uint64_t token,
+                             wsc_op **out, wsc_error **err) {
   int r = send_check(type, p, n, err);
   if (r) return r;
   if (!e->send_waits)
@@ -132,14 +132,15 @@ static int waits_for_session(wsc_engine *e, const wsc_context *c, int type, cons
   if (!have || !on) {
     r = have ? WSC_ERR_CLOSED : WSC_ERR_NOMEM;
     op_refuse(op);
-    return error_set(err, r, r == WSC_ERR_CLOSED ? "write: the engine is not running" : "write: out of memory for %zu bytes", n);
+    return error_set(
+        err, r, r == WSC_ERR_CLOSED ? "write: the engine is not running" : "write: out of memory for %zu bytes", n);
   }
   engine_kick(e);
   return op_begun(op, out);
 }
 
-int wsc_engine_write_begin(wsc_engine *e, const wsc_context *c, int type, const uint8_t *p, size_t n, uint64_t token, wsc_op **out,
-                           wsc_error **err) {
+int wsc_engine_write_begin(wsc_engine *e, const wsc_context *c, int type, const uint8_t *p, size_t n, uint64_t token,
+                           wsc_op **out, wsc_error **err) {
   int r = engine_usable(e, "write", err);
   if (r) return r;
   wsc_session *s = wsc_engine_session(e);
@@ -148,7 +149,8 @@ int wsc_engine_write_begin(wsc_engine *e, const wsc_context *c, int type, const 
   bool queued = e->writes.head != NULL;
   pthread_mutex_unlock(&e->lock);
   if (s && s->connection && !queued) r = wsc_connection_write_begin(s->connection, c, type, p, n, token, out, err);
-  else if (s && !s->connection) r = error_set(err, WSC_ERR_UNSUPPORTED, "write: messages of a host adapter do not enter the library");
+  else if (s && !s->connection)
+    r = error_set(err, WSC_ERR_UNSUPPORTED, "write: messages of a host adapter do not enter the library");
   bool lost = s && s->connection && r == WSC_ERR_CLOSED;
   wsc_session_unref(s);
   if (r != WSC_ERR_CLOSED) return r;

@@ -5,6 +5,7 @@
 #include "loop.h"
 #include "os.h"
 
+#include <errno.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -79,10 +80,11 @@ static void look(wsc_loop *l, int64_t now) {
   bool alone = !attended(l);
   standby.busy = l;
   pthread_mutex_unlock(&standby.lock);
-  bool again = l->crew && !l->standby_asked; /* the second look, HOST_NS after the first sign, is the one that re-arms */
+  bool again =
+      l->crew && !l->standby_asked; /* the second look, HOST_NS after the first sign, is the one that re-arms */
   if (alone && again) crew_wanted(l->crew);
   else if (alone) loop_run_protocol(l); /* a host's loop, or a crew with no thread to spare */
-  loop_unref(l); /* perhaps the last: what ran may have been its last user */
+  loop_unref(l);                        /* perhaps the last: what ran may have been its last user */
   pthread_mutex_lock(&standby.lock);
   standby.busy = NULL;
   pthread_cond_broadcast(&standby.left);
@@ -157,20 +159,23 @@ static void join_finished(void) {
   standby.finished = false;
 }
 
+/* 0 or -errno. */
 static int start_thread(void) {
+  int r = 0;
   join_finished();
   standby.epoll_fd = os_above_stdio(epoll_create1(EPOLL_CLOEXEC));
   standby.wake_fd = os_above_stdio(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   struct epoll_event ev = {.events = EPOLLIN};
-  if (standby.epoll_fd < 0 || standby.wake_fd < 0 || epoll_ctl(standby.epoll_fd, EPOLL_CTL_ADD, standby.wake_fd, &ev)) goto fail;
-  if (os_thread(standby_main, NULL, "wsc-standby", false, &standby.thread)) goto fail;
+  if ((r = standby.epoll_fd) < 0 || (r = standby.wake_fd) < 0) goto fail;
+  if ((r = epoll_ctl(standby.epoll_fd, EPOLL_CTL_ADD, standby.wake_fd, &ev) ? -errno : 0)) goto fail;
+  if ((r = -os_thread(standby_main, NULL, "wsc-standby", false, &standby.thread))) goto fail;
   standby.running = true;
-  return WSC_OK;
+  return 0;
 fail:
   if (standby.epoll_fd >= 0) close(standby.epoll_fd);
   if (standby.wake_fd >= 0) close(standby.wake_fd);
   standby.epoll_fd = standby.wake_fd = -1;
-  return WSC_ERR_NOMEM;
+  return r;
 }
 
 /* After fork the thread and the lock's state are the parent's: begin anew. The fds are only copies. */
@@ -192,7 +197,7 @@ int standby_add(wsc_loop *l) {
   pthread_mutex_lock(&standby.lock);
   l->standby_next = standby.loops;
   standby.loops = l; /* before the thread: it leaves when it sees none */
-  int r = standby.running ? WSC_OK : start_thread();
+  int r = standby.running ? 0 : start_thread();
   if (r) standby.loops = l->standby_next;
   else arm(l, EPOLL_CTL_ADD);
   pthread_mutex_unlock(&standby.lock);

@@ -7,7 +7,7 @@
 
 #include "wscengine/loop.h"
 
-int standby_add(wsc_loop *l); /* WSC_OK or WSC_ERR_NOMEM (no thread, no fd) */
+int standby_add(wsc_loop *l); /* 0 or -errno: no thread or no fd could be had */
 void standby_remove(wsc_loop *l);
 
 #endif

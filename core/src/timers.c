@@ -56,7 +56,9 @@ void timers_set(struct timers *t, struct timer *timer, int64_t due_ns) {
   sift_up(t, timer, ++t->count);
 }
 
-struct timer *timers_first(const struct timers *t) { return t->count ? t->heap[1] : NULL; }
+struct timer *timers_first(const struct timers *t) {
+  return t->count ? t->heap[1] : NULL;
+}
 
 void timers_free(struct timers *t) {
   mem_free(t->heap);

@@ -15,10 +15,11 @@ struct timers {
   size_t count, capacity, owners;
 };
 
-int timers_join(struct timers *t);  /* room for one more timer: WSC_OK or WSC_ERR_NOMEM */
+int timers_join(struct timers *t); /* room for one more timer: WSC_OK or WSC_ERR_NOMEM */
 void timers_leave(struct timers *t);
-void timers_set(struct timers *t, struct timer *timer, int64_t due_ns); /* moves it when it is set already; 0: clears it */
-struct timer *timers_first(const struct timers *t);                     /* NULL: none is set */
+void timers_set(struct timers *t, struct timer *timer,
+                int64_t due_ns);                    /* moves it when it is set already; 0: clears it */
+struct timer *timers_first(const struct timers *t); /* NULL: none is set */
 void timers_free(struct timers *t);
 
 #endif

@@ -169,6 +169,7 @@ static int configure(struct tls_context *c, const wsc_options *o, wsc_error **er
 
 int tls_context_new(const wsc_options *o, struct tls_context **out, wsc_error **err) {
   *out = NULL;
+  os_crypto();
   pthread_once(&method_once, make_method);
   ERR_clear_error();
   struct tls_context *c = mem_zalloc(sizeof *c);

@@ -36,7 +36,9 @@ static inline void bed_options(struct bed *b) {
   CHECK(b->options != NULL);
 }
 
-static inline void bed_set(struct bed *b, int option, int64_t value) { CHECK_EQ(wsc_options_set_int(b->options, option, value), WSC_OK); }
+static inline void bed_set(struct bed *b, int option, int64_t value) {
+  CHECK_EQ(wsc_options_set_int(b->options, option, value), WSC_OK);
+}
 
 static inline void bed_make(struct bed *b, bool host) {
   if (host) {

@@ -15,9 +15,7 @@ struct echo_server {
   pid_t pid;
 };
 
-static inline bool echo_get(int fd, void *to, size_t n) {
-  return n == 0 || recv(fd, to, n, MSG_WAITALL) == (ssize_t)n;
-}
+static inline bool echo_get(int fd, void *to, size_t n) { return n == 0 || recv(fd, to, n, MSG_WAITALL) == (ssize_t)n; }
 
 static inline bool echo_put(int fd, const void *from, size_t n) {
   for (const uint8_t *at = from; n > 0;) {

@@ -111,7 +111,9 @@ static void waiting_reads_are_served_in_their_order(bool host) {
   for (int i = 0; i < 3; i++) CHECK_EQ(wsc_connection_read_begin(b.k, NULL, 0, &ops[i], NULL), WSC_OK);
   wsc_op_cancel(ops[1]);
   bed_ends(ops[1], WSC_ERR_CANCELED);
-  PEER_LITERAL(&b.peer, "\x81\x01" "a\x81\x01" "b");
+  PEER_LITERAL(&b.peer, "\x81\x01"
+                        "a\x81\x01"
+                        "b");
   for (int i = 0; i < 3; i += 2) {
     wsc_message m = {.struct_size = sizeof m};
     CHECK_EQ(wsc_op_wait(ops[i], LONG, NULL), WSC_OK);

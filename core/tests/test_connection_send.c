@@ -100,11 +100,13 @@ static void write_many_is_one_write(bool host) {
   struct bed b;
   wsc_outgoing many[100];
   bed_up(&b, host);
-  for (size_t i = 0; i < 100; i++) many[i] = (wsc_outgoing){(const uint8_t *)"abcdefghij" + i % 10, 10 - i % 10, i % 2 ? WSC_TEXT : WSC_BINARY, 0};
+  for (size_t i = 0; i < 100; i++)
+    many[i] = (wsc_outgoing){(const uint8_t *)"abcdefghij" + i % 10, 10 - i % 10, i % 2 ? WSC_TEXT : WSC_BINARY, 0};
   sends = 0;
   CHECK_EQ(wsc_connection_write_many(b.k, NULL, many, 100, NULL), WSC_OK);
   CHECK_EQ(sends, 1);
-  for (size_t i = 0; i < 100; i++) peer_expects(&b.peer, 0x80 | (int)many[i].type, (const char *)many[i].data, many[i].length);
+  for (size_t i = 0; i < 100; i++)
+    peer_expects(&b.peer, 0x80 | (int)many[i].type, (const char *)many[i].data, many[i].length);
   bed_down(&b);
 }
 
@@ -189,10 +191,12 @@ static void a_full_queue_makes_writes_wait_and_keeps_their_order(bool host) {
   wsc_op *first, *second, *given_up, *late;
   small_queue(&b, host);
   uint32_t n = fill(&b);
-  CHECK_EQ(wsc_connection_write_begin(b.k, NULL, WSC_BINARY, memcpy(data, &n, 4), sizeof data, 0, &first, NULL), WSC_OK);
+  CHECK_EQ(wsc_connection_write_begin(b.k, NULL, WSC_BINARY, memcpy(data, &n, 4), sizeof data, 0, &first, NULL),
+           WSC_OK);
   CHECK_EQ(wsc_connection_write_begin(b.k, NULL, WSC_TEXT, (const uint8_t *)"never", 5, 0, &given_up, NULL), WSC_OK);
   n++;
-  CHECK_EQ(wsc_connection_write_begin(b.k, NULL, WSC_BINARY, memcpy(data, &n, 4), sizeof data, 0, &second, NULL), WSC_OK);
+  CHECK_EQ(wsc_connection_write_begin(b.k, NULL, WSC_BINARY, memcpy(data, &n, 4), sizeof data, 0, &second, NULL),
+           WSC_OK);
   memset(data, 0xff, sizeof data); /* the caller's buffer is its own again */
   wsc_context soon = {.struct_size = sizeof soon, .deadline_ns = wsc_now_ns() + 20 * NS_PER_MS};
   CHECK_EQ(wsc_connection_write_begin(b.k, &soon, WSC_TEXT, (const uint8_t *)"late", 4, 0, &late, NULL), WSC_OK);

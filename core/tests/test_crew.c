@@ -56,7 +56,7 @@ struct bed {
   struct peer peer;
   wsc_options *options;
   wsc_engine *engine;
-  struct gate *gate;         /* on_message stands at it */
+  struct gate *gate; /* on_message stands at it */
   void (*act)(struct bed *b, wsc_session *s);
   enum where where;
   atomic_int opens, messages, closes, restart_errors, stops, acted;
@@ -112,22 +112,30 @@ static void on_stopped(wsc_engine *e, int reason, const wsc_error *why, void *us
   b->stops++;
 }
 
-static const wsc_callbacks callbacks = {.struct_size = sizeof callbacks, .on_open = on_open, .on_message = on_message, .on_close = on_close,
-                                        .on_restart_error = on_restart_error, .before_attempt = before_attempt, .on_stopped = on_stopped};
+static const wsc_callbacks callbacks = {.struct_size = sizeof callbacks,
+                                        .on_open = on_open,
+                                        .on_message = on_message,
+                                        .on_close = on_close,
+                                        .on_restart_error = on_restart_error,
+                                        .before_attempt = before_attempt,
+                                        .on_stopped = on_stopped};
 
 /* Until it is so; a test that waits for ever has failed. */
 #define UNTIL(expression) \
   do { \
     int64_t until_ = wsc_now_ns() + LONG; \
     while (!(expression)) { \
-      if (wsc_now_ns() > until_) fprintf(stderr, "%s:%d: never came true: %s\n", __FILE__, __LINE__, #expression), exit(1); \
+      if (wsc_now_ns() > until_) \
+        fprintf(stderr, "%s:%d: never came true: %s\n", __FILE__, __LINE__, #expression), exit(1); \
       usleep(500); \
     } \
   } while (0)
 
 /* ---- the bed ------------------------------------------------------------------------------------------------------- */
 
-static void set(struct bed *b, int option, int64_t value) { CHECK_EQ(wsc_options_set_int(b->options, option, value), WSC_OK); }
+static void set(struct bed *b, int option, int64_t value) {
+  CHECK_EQ(wsc_options_set_int(b->options, option, value), WSC_OK);
+}
 
 static void prepare(struct bed *b) {
   memset(b, 0, sizeof *b);
@@ -370,7 +378,8 @@ static void an_old_session_is_fenced_and_outlives_its_engine(void) {
   peer_accept(&b.peer);
   UNTIL(b.opens == 2);
   wsc_error *e = NULL;
-  CHECK_EQ(wsc_connection_write(wsc_session_connection(old), NULL, WSC_TEXT, (const uint8_t *)"old", 3, &e), WSC_ERR_CLOSED);
+  CHECK_EQ(wsc_connection_write(wsc_session_connection(old), NULL, WSC_TEXT, (const uint8_t *)"old", 3, &e),
+           WSC_ERR_CLOSED);
   CHECK(*wsc_error_message(e));
   wsc_error_unref(e);
   wsc_session_restart(old); /* never touches a newer one */
@@ -386,7 +395,8 @@ static void an_old_session_is_fenced_and_outlives_its_engine(void) {
   stop(&b);
   wsc_engine_free(b.engine);
   b.engine = NULL;
-  CHECK_EQ(wsc_connection_write(wsc_session_connection(last), NULL, WSC_TEXT, (const uint8_t *)"x", 1, NULL), WSC_ERR_CLOSED);
+  CHECK_EQ(wsc_connection_write(wsc_session_connection(last), NULL, WSC_TEXT, (const uint8_t *)"x", 1, NULL),
+           WSC_ERR_CLOSED);
   CHECK(wsc_connection_closed(wsc_session_connection(last), NULL));
   CHECK_EQ(strlen(wsc_session_id(last)), 36);
   wsc_session_unref(last);

@@ -18,12 +18,14 @@ static const int64_t LONG = 20 * NS_PER_S;
 static struct echo_server server;
 static long lives;
 
-static wsc_context in_time(void) { return (wsc_context){.struct_size = sizeof(wsc_context), .deadline_ns = wsc_now_ns() + LONG}; }
+static wsc_context in_time(void) {
+  return (wsc_context){.struct_size = sizeof(wsc_context), .deadline_ns = wsc_now_ns() + LONG};
+}
 
 /* What a call may say when memory or fds are short. Never a timeout: that would be a hang that was cut. */
 static void sane(int line, int status, wsc_error *e) {
-  static const int may[] = {WSC_OK,      WSC_STOPPED,    WSC_ERR_NOMEM,     WSC_ERR_IO,       WSC_ERR_CLOSED,
-                            WSC_ERR_TLS, WSC_ERR_HANDSHAKE, WSC_ERR_STATE};
+  static const int may[] = {WSC_OK,         WSC_STOPPED, WSC_ERR_NOMEM,     WSC_ERR_IO,
+                            WSC_ERR_CLOSED, WSC_ERR_TLS, WSC_ERR_HANDSHAKE, WSC_ERR_STATE};
   bool known = false;
   for (size_t i = 0; i < sizeof may / sizeof *may; i++) known |= status == may[i];
   bool told = status == WSC_OK || !e || (wsc_error_status(e) == status && *wsc_error_message(e));
@@ -137,8 +139,13 @@ static void stop_it(wsc_engine *e) {
 }
 
 static void engine_life(void) {
-  static const wsc_callbacks callbacks = {.struct_size = sizeof callbacks, .on_open = on_open, .on_message = on_message, .on_close = on_close,
-                                          .on_restart_error = on_restart_error, .before_attempt = before_attempt, .on_stopped = on_stopped};
+  static const wsc_callbacks callbacks = {.struct_size = sizeof callbacks,
+                                          .on_open = on_open,
+                                          .on_message = on_message,
+                                          .on_close = on_close,
+                                          .on_restart_error = on_restart_error,
+                                          .before_attempt = before_attempt,
+                                          .on_stopped = on_stopped};
   struct seen seen = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0, 0, 0};
   wsc_options *o = make_options();
   wsc_engine *e = NULL;
@@ -303,7 +310,10 @@ static void with_few_fds(void) {
 
 /* A running engine that finds no fd for its next socket tells so and gets on when there is one. */
 static void reconnecting_survives_the_want_of_fds(void) {
-  static const wsc_callbacks callbacks = {.struct_size = sizeof callbacks, .on_open = on_open, .on_message = on_message, .on_close = on_close,
+  static const wsc_callbacks callbacks = {.struct_size = sizeof callbacks,
+                                          .on_open = on_open,
+                                          .on_message = on_message,
+                                          .on_close = on_close,
                                           .on_restart_error = on_restart_error};
   struct seen seen = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0, 0, 0};
   struct rlimit usual, few;

@@ -145,7 +145,7 @@ static void child(const struct owned *o) {
   wsc_engine_free(own);
   int64_t until = wsc_now_ns() + LONG;
   while (CHILD_HAS_THREADS && open_fds() > o->fds_before && wsc_now_ns() < until) usleep(200);
-  int standby = CHILD_HAS_THREADS ? 0 : 2; /* of which only a child with loops of its own gets rid */
+  int standby = CHILD_HAS_THREADS ? 0 : 2;      /* of which only a child with loops of its own gets rid */
   CHECK(open_fds() <= o->fds_before + standby); /* neither the parent's sockets nor its loops are kept open here */
   CHECK_EQ(pipe_signals, 0);
 }
@@ -206,7 +206,9 @@ static void no_write_raises_sigpipe(void) {
   CHECK_EQ(wsc_loop_new(NULL, &loop, NULL), WSC_OK);
   CHECK_EQ(wsc_connection_new(loop, p.url, NULL, &k, NULL), WSC_OK);
   CHECK_EQ(wsc_connection_dial_begin(k, NULL, 0, &op, NULL), WSC_OK);
-  while (wsc_op_wait(op, NS_PER_MS, NULL) == WSC_ERR_TIMEOUT && poll(&(struct pollfd){.fd = p.listener, .events = POLLIN}, 1, 0) == 0) continue;
+  while (wsc_op_wait(op, NS_PER_MS, NULL) == WSC_ERR_TIMEOUT &&
+         poll(&(struct pollfd){.fd = p.listener, .events = POLLIN}, 1, 0) == 0)
+    continue;
   peer_accept(&p);
   CHECK_EQ(wsc_op_wait(op, LONG, NULL), WSC_OK);
   wsc_op_unref(op);

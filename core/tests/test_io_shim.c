@@ -198,7 +198,8 @@ static void round_trip(wsc_connection *k, size_t n, int type) {
 }
 
 static void converse(bool tls, bool badly) {
-  static const size_t sizes[] = {0, 1, 2, 124, 125, 126, 127, 511, 512, 513, 1000, 4095, 4096, 65535, 65536, 65537, 70000};
+  static const size_t sizes[] = {0,   1,    2,    124,  125,   126,   127,   511,  512,
+                                 513, 1000, 4095, 4096, 65535, 65536, 65537, 70000};
   struct server s = {0};
   wsc_connection *k;
   wsc_loop *l;

@@ -132,10 +132,11 @@ static void what_was_not_consumed_comes_again_first(void) {
   set_up(&b);
   wsc_event opened = open_it(&b);
   accept_open(&b, &opened);
-  peer_bytes(b.peer.fd, "\x81\x01"
-                        "a\x81\x01"
-                        "b\x81\x01"
-                        "c",
+  peer_bytes(b.peer.fd,
+             "\x81\x01"
+             "a\x81\x01"
+             "b\x81\x01"
+             "c",
              9);
   wsc_event ev = expect(&b, WSC_EVENT_BATCH);
   CHECK_EQ(ev.count, 3);

@@ -29,19 +29,25 @@ typedef struct wsc_outgoing {
 } wsc_outgoing;
 
 enum wsc_initiator { WSC_BY_NOBODY = 0, WSC_BY_LOCAL = 1, WSC_BY_PEER = 2, WSC_BY_NETWORK = 3 };
-enum wsc_timer { WSC_TIMER_NONE = 0, WSC_TIMER_CONNECT = 1, WSC_TIMER_KEEPALIVE = 2, WSC_TIMER_DATA_IDLE = 3, WSC_TIMER_CLOSE = 4 };
+enum wsc_timer {
+  WSC_TIMER_NONE = 0,
+  WSC_TIMER_CONNECT = 1,
+  WSC_TIMER_KEEPALIVE = 2,
+  WSC_TIMER_DATA_IDLE = 3,
+  WSC_TIMER_CLOSE = 4
+};
 
 /* How a connection ended. In on_close's reply only code and reason are read. */
 typedef struct wsc_close {
   uint32_t struct_size;
-  int initiator;          /* enum wsc_initiator */
-  int code;               /* what it stands for: the peer's, ours when we failed the connection, 1006 for a dead link */
-  int code_sent;          /* 0: no close frame was sent */
-  int code_received;      /* 0: none came; 1005: one without a code */
-  int os_error;           /* errno of a dead link, else 0 */
-  int timer;              /* enum wsc_timer: which timer ended it */
-  uint64_t unsent_bytes;  /* accepted for sending, but lost with the link; never replayed */
-  const char *reason;     /* never NULL */
+  int initiator;         /* enum wsc_initiator */
+  int code;              /* what it stands for: the peer's, ours when we failed the connection, 1006 for a dead link */
+  int code_sent;         /* 0: no close frame was sent */
+  int code_received;     /* 0: none came; 1005: one without a code */
+  int os_error;          /* errno of a dead link, else 0 */
+  int timer;             /* enum wsc_timer: which timer ended it */
+  uint64_t unsent_bytes; /* accepted for sending, but lost with the link; never replayed */
+  const char *reason;    /* never NULL */
 } wsc_close;
 
 /* The answer to an upgrade request, also a refused one. Names are matched without case.
@@ -54,12 +60,14 @@ WSC_API const char *wsc_response_header(const wsc_response *r, const char *name,
 WSC_API bool wsc_response_header_at(const wsc_response *r, size_t index, const char **name, const char **value);
 WSC_API const uint8_t *wsc_response_body(const wsc_response *r, size_t *length);
 WSC_API const char *wsc_response_subprotocol(const wsc_response *r);
-WSC_API const wsc_response *wsc_error_response(const wsc_error *e); /* of an ERR_HANDSHAKE, found along the chain; else NULL */
+WSC_API const wsc_response *wsc_error_response(
+    const wsc_error *e); /* of an ERR_HANDSHAKE, found along the chain; else NULL */
 
 /* A connection without an engine, on a loop (NULL: the library's own).
  * what: judges URL and options, opens nothing · owns: the caller unrefs; the last unref closes the socket
  * errors: WSC_ERR_INVALID, WSC_ERR_NOMEM */
-WSC_API int wsc_connection_new(wsc_loop *loop, const char *url, const wsc_options *o, wsc_connection **out, wsc_error **err);
+WSC_API int wsc_connection_new(wsc_loop *loop, const char *url, const wsc_options *o, wsc_connection **out,
+                               wsc_error **err);
 WSC_API wsc_connection *wsc_connection_ref(wsc_connection *k);
 WSC_API void wsc_connection_unref(wsc_connection *k);
 
@@ -74,26 +82,33 @@ WSC_API void wsc_connection_unref(wsc_connection *k);
  *        socket, or queued in full · errors: CLOSED, TIMEOUT, CANCELED, QUEUE_FULL (larger than the whole queue can ever hold, or
  *        a _begin under a deadline that has passed), INVALID (text that is no UTF-8, unknown type)
  * write_many what: all of them under one lock, in as few writes to the socket as fit
- * ping   what: until its pong; rtt_ns may be NULL · errors: CLOSED, TIMEOUT, CANCELED
+ * ping   what: until its pong; rtt_ns may be NULL · errors: CLOSED, TIMEOUT, CANCELED, QUEUE_FULL (4 KiB of pings and pongs wait
+ *        already), NOMEM
  * close  what: sends the close frame, waits for the peer's up to close_timeout_ms, then closes the socket. A second close is
- *        an ERR_CLOSED · errors: INVALID (a code that may not be sent, a reason over 123 bytes or not UTF-8), CLOSED, TIMEOUT (the
+ *        an ERR_CLOSED. While dialing it ends the dial with ERR_CANCELED and itself with ERR_CLOSED · errors: INVALID (a code that may not be sent, a reason over 123 bytes or not UTF-8), CLOSED, TIMEOUT (the
  *        peer never answered; the socket is closed all the same)
  * threads: any · blocks: the _begin forms never */
 WSC_API int wsc_connection_dial(wsc_connection *k, const wsc_context *c, wsc_error **err);
-WSC_API int wsc_connection_dial_begin(wsc_connection *k, const wsc_context *c, uint64_t token, wsc_op **op, wsc_error **err);
+WSC_API int wsc_connection_dial_begin(wsc_connection *k, const wsc_context *c, uint64_t token, wsc_op **op,
+                                      wsc_error **err);
 WSC_API int wsc_connection_read(wsc_connection *k, const wsc_context *c, wsc_message *out, wsc_error **err);
-WSC_API int wsc_connection_read_begin(wsc_connection *k, const wsc_context *c, uint64_t token, wsc_op **op, wsc_error **err);
+WSC_API int wsc_connection_read_begin(wsc_connection *k, const wsc_context *c, uint64_t token, wsc_op **op,
+                                      wsc_error **err);
 WSC_API int wsc_op_take_message(wsc_op *op, wsc_message *out); /* of a read that ended well, once; else ERR_STATE */
 WSC_API void wsc_message_free(wsc_message *m);
-WSC_API int wsc_connection_write(wsc_connection *k, const wsc_context *c, int type, const uint8_t *p, size_t n, wsc_error **err);
-WSC_API int wsc_connection_write_begin(wsc_connection *k, const wsc_context *c, int type, const uint8_t *p, size_t n, uint64_t token,
-                                       wsc_op **op, wsc_error **err);
-WSC_API int wsc_connection_write_many(wsc_connection *k, const wsc_context *c, const wsc_outgoing *messages, size_t count, wsc_error **err);
+WSC_API int wsc_connection_write(wsc_connection *k, const wsc_context *c, int type, const uint8_t *p, size_t n,
+                                 wsc_error **err);
+WSC_API int wsc_connection_write_begin(wsc_connection *k, const wsc_context *c, int type, const uint8_t *p, size_t n,
+                                       uint64_t token, wsc_op **op, wsc_error **err);
+WSC_API int wsc_connection_write_many(wsc_connection *k, const wsc_context *c, const wsc_outgoing *messages,
+                                      size_t count, wsc_error **err);
 WSC_API int wsc_connection_ping(wsc_connection *k, const wsc_context *c, int64_t *rtt_ns, wsc_error **err);
-WSC_API int wsc_connection_ping_begin(wsc_connection *k, const wsc_context *c, uint64_t token, wsc_op **op, wsc_error **err);
-WSC_API int wsc_connection_close(wsc_connection *k, const wsc_context *c, int code, const char *reason, wsc_error **err);
-WSC_API int wsc_connection_close_begin(wsc_connection *k, const wsc_context *c, int code, const char *reason, uint64_t token,
-                                       wsc_op **op, wsc_error **err);
+WSC_API int wsc_connection_ping_begin(wsc_connection *k, const wsc_context *c, uint64_t token, wsc_op **op,
+                                      wsc_error **err);
+WSC_API int wsc_connection_close(wsc_connection *k, const wsc_context *c, int code, const char *reason,
+                                 wsc_error **err);
+WSC_API int wsc_connection_close_begin(wsc_connection *k, const wsc_context *c, int code, const char *reason,
+                                       uint64_t token, wsc_op **op, wsc_error **err);
 
 /* Between cork and its uncork, writes are collected and leave together (earlier when 64 KiB have come together). Nests.
  * threads: any; corks the connection, not the thread · blocks: no · errors: uncork: CLOSED */

@@ -40,7 +40,13 @@ typedef struct wsc_callbacks {
   void (*on_stopped)(wsc_engine *e, int reason, const wsc_error *why, void *user);
 } wsc_callbacks;
 
-enum wsc_state { WSC_STATE_STOPPED = 0, WSC_STATE_STARTING = 1, WSC_STATE_OPEN = 2, WSC_STATE_RECONNECTING = 3, WSC_STATE_STOPPING = 4 };
+enum wsc_state {
+  WSC_STATE_STOPPED = 0,
+  WSC_STATE_STARTING = 1,
+  WSC_STATE_OPEN = 2,
+  WSC_STATE_RECONNECTING = 3,
+  WSC_STATE_STOPPING = 4
+};
 enum wsc_stop_reason {
   WSC_STOPPED_NEVER_RAN = 0, /* no run has ended yet */
   WSC_STOPPED_BY_STOP = 1,
@@ -52,7 +58,8 @@ enum wsc_stop_reason {
 
 /* An engine that is not started. what: copies url, callbacks and options, judges them all, starts nothing
  * owns: the caller frees · blocks: no · errors: WSC_ERR_INVALID naming field and value, WSC_ERR_NOMEM */
-WSC_API int wsc_engine_new(const char *url, const wsc_callbacks *cb, void *user, const wsc_options *o, wsc_engine **out, wsc_error **err);
+WSC_API int wsc_engine_new(const char *url, const wsc_callbacks *cb, void *user, const wsc_options *o, wsc_engine **out,
+                           wsc_error **err);
 
 /* what: stops a running engine (up to stop_timeout_ms) and frees it; inside one of its callbacks the freeing is deferred until that
  * callback returned; sessions and connections that the user still holds stay valid and closed
@@ -94,9 +101,10 @@ WSC_API int wsc_engine_resume(wsc_engine *e);
 
 /* Sends on the session that is open now. what: like wsc_connection_write; between sessions ERR_CLOSED, or waits for the next session
  * until the deadline with send_waits_for_session · errors: of wsc_connection_write */
-WSC_API int wsc_engine_write(wsc_engine *e, const wsc_context *c, int type, const uint8_t *p, size_t n, wsc_error **err);
-WSC_API int wsc_engine_write_begin(wsc_engine *e, const wsc_context *c, int type, const uint8_t *p, size_t n, uint64_t token,
-                                   wsc_op **op, wsc_error **err);
+WSC_API int wsc_engine_write(wsc_engine *e, const wsc_context *c, int type, const uint8_t *p, size_t n,
+                             wsc_error **err);
+WSC_API int wsc_engine_write_begin(wsc_engine *e, const wsc_context *c, int type, const uint8_t *p, size_t n,
+                                   uint64_t token, wsc_op **op, wsc_error **err);
 
 /* The session that is open now, with a reference for the caller; NULL between sessions. */
 WSC_API wsc_session *wsc_engine_session(wsc_engine *e);
@@ -137,11 +145,11 @@ typedef struct wsc_stats {
   uint32_t struct_size, flags;
   uint64_t messages_received, bytes_received; /* payload of data messages */
   uint64_t messages_sent, bytes_sent;
-  uint64_t messages_dropped;                  /* received, never taken: exit, restart, stop */
+  uint64_t messages_dropped; /* received, never taken: exit, restart, stop */
   uint64_t sessions, reconnects, failed_attempts;
-  uint64_t queued_messages, queued_bytes;     /* received, not yet taken */
-  int64_t rtt_last_ns, rtt_smoothed_ns;       /* -1: no pong yet; smoothed as TCP does (RFC 6298, 1/8) */
-  int64_t last_byte_age_ns;                   /* since anything was received; -1: nothing yet */
+  uint64_t queued_messages, queued_bytes; /* received, not yet taken */
+  int64_t rtt_last_ns, rtt_smoothed_ns;   /* -1: no pong yet; smoothed as TCP does (RFC 6298, 1/8) */
+  int64_t last_byte_age_ns;               /* since anything was received; -1: nothing yet */
 } wsc_stats;
 WSC_API int wsc_engine_stats(wsc_engine *e, wsc_stats *out);
 

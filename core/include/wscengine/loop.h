@@ -39,8 +39,8 @@ enum wsc_event_type {
 typedef struct wsc_record {
   uint64_t offset; /* from event.arena */
   uint32_t length;
-  uint16_t type;   /* WSC_TEXT or WSC_BINARY */
-  uint16_t flags;  /* 0 */
+  uint16_t type;  /* WSC_TEXT or WSC_BINARY */
+  uint16_t flags; /* 0 */
 } wsc_record;
 
 enum wsc_event_flags {
@@ -69,14 +69,14 @@ typedef struct wsc_event {
   uint64_t token;
   int status, close_code, level;
   uint32_t retry;
-  int64_t delay_ns;     /* RESTART_ERROR: until the next attempt; DO_PING, DO_CLOSE: the timeout */
+  int64_t delay_ns; /* RESTART_ERROR: until the next attempt; DO_PING, DO_CLOSE: the timeout */
   const char *text, *subsystem;
   const wsc_error *error;
   const wsc_response *response;
   const wsc_close *close;
   wsc_attempt *attempt;
   wsc_op *op;
-  void *core;           /* the library's */
+  void *core; /* the library's */
 } wsc_event;
 
 typedef struct wsc_reply {

@@ -20,9 +20,10 @@ extern "C" {
      "reconnect after every kind of loss and every close code") \
   XX(RECONNECT_BASE_S, 3, INT, ENGINE, 5, 1, 86400, "s", "reconnect_base", "", "AutoReconnectRetryDelayBaseSeconds", \
      "delays are base^0, base^1, ... base^max_exponent seconds") \
-  XX(RECONNECT_MAX_EXPONENT, 4, INT, ENGINE, 1, 1, 63, "", "reconnect_max_exponent", "", "AutoReconnectRetryDelayMaxExponent", \
-     "largest exponent of the delay table") \
-  XX(ON_OPEN_TIMEOUT_MS, 5, INT, ENGINE, 300000, 0, INT64_C(604800000), "ms", "on_open_timeout", "", "OnOpenTimeoutMs", \
+  XX(RECONNECT_MAX_EXPONENT, 4, INT, ENGINE, 1, 1, 63, "", "reconnect_max_exponent", "", \
+     "AutoReconnectRetryDelayMaxExponent", "largest exponent of the delay table") \
+  XX(ON_OPEN_TIMEOUT_MS, 5, INT, ENGINE, 300000, 0, INT64_C(604800000), "ms", "on_open_timeout", "", \
+     "OnOpenTimeoutMs", \
      "dial and OnOpen together, with retry_first_start over all attempts of the start; 0: no limit") \
   XX(STOP_TIMEOUT_MS, 6, INT, ENGINE, 300000, 0, INT64_C(604800000), "ms", "stop_timeout", "", "StopTimeoutMs", \
      "how long stop waits; 0: no limit") \
@@ -50,24 +51,25 @@ extern "C" {
      "raise BEFORE_ATTEMPT events (tier 2; set by itself when the callback is given)") \
   XX(LOG_LEVEL, 18, INT, ENGINE, 0, 0, 4, "", "log_level", "-v", "LogLevel", \
      "0 off, 1 errors, 2 warnings, 3 information, 4 debug") \
-  XX(CONNECT_TIMEOUT_MS, 30, INT, CONNECTION, 30000, 0, 86400000, "ms", "connect_timeout", "--connect-timeout", "ConnectTimeoutMs", \
-     "one dial: look-up, TCP, TLS and upgrade together; 0: no limit") \
+  XX(CONNECT_TIMEOUT_MS, 30, INT, CONNECTION, 30000, 0, 86400000, "ms", "connect_timeout", "--connect-timeout", \
+     "ConnectTimeoutMs", "one dial: look-up, TCP, TLS and upgrade together; 0: no limit") \
   XX(CLOSE_TIMEOUT_MS, 31, INT, CONNECTION, 5000, 1, 86400000, "ms", "close_timeout", "", "CloseTimeoutMs", \
      "how long the close handshake may take before the socket is closed") \
-  XX(KEEPALIVE_INTERVAL_MS, 32, INT, CONNECTION, 20000, 0, 86400000, "ms", "ping_interval", "--ping-interval", "KeepAliveIntervalMs", \
-     "ping when nothing was received for this long; 0: no keepalive") \
-  XX(KEEPALIVE_TIMEOUT_MS, 33, INT, CONNECTION, 20000, 1, 86400000, "ms", "ping_timeout", "--ping-timeout", "KeepAliveTimeoutMs", \
-     "no sign of life for this long after the ping left: the link is dead") \
+  XX(KEEPALIVE_INTERVAL_MS, 32, INT, CONNECTION, 20000, 0, 86400000, "ms", "ping_interval", "--ping-interval", \
+     "KeepAliveIntervalMs", "ping when nothing was received for this long; 0: no keepalive") \
+  XX(KEEPALIVE_TIMEOUT_MS, 33, INT, CONNECTION, 20000, 1, 86400000, "ms", "ping_timeout", "--ping-timeout", \
+     "KeepAliveTimeoutMs", "no sign of life for this long after the ping left: the link is dead") \
   XX(DATA_IDLE_TIMEOUT_MS, 34, INT, CONNECTION, 0, 0, 86400000, "ms", "data_idle_timeout", "", "DataIdleTimeoutMs", \
      "no data message for this long: the link is dead, whatever pings say; 0: off") \
-  XX(MAX_MESSAGE_BYTES, 35, INT, CONNECTION, 16777216, 1, INT64_C(4294967295), "bytes", "max_message_bytes", "--max-message", "MaxMessageBytes", \
-     "largest message that is accepted") \
-  XX(RECEIVE_QUEUE_BYTES, 36, INT, CONNECTION, 16777216, 65536, INT64_C(1099511627776), "bytes", "receive_queue_bytes", "", "ReceiveQueueBytes", \
-     "received and not yet taken; full: the socket is not read") \
-  XX(SEND_QUEUE_BYTES, 37, INT, CONNECTION, 16777216, 1, INT64_C(1099511627776), "bytes", "send_queue_bytes", "", "SendQueueBytes", \
+  XX(MAX_MESSAGE_BYTES, 35, INT, CONNECTION, 16777216, 1, INT64_C(4294967295), "bytes", "max_message_bytes", \
+     "--max-message", "MaxMessageBytes", "largest message that is accepted") \
+  XX(RECEIVE_QUEUE_BYTES, 36, INT, CONNECTION, 16777216, 65536, INT64_C(1099511627776), "bytes", \
+     "receive_queue_bytes", "", "ReceiveQueueBytes", "received and not yet taken; full: the socket is not read") \
+  XX(SEND_QUEUE_BYTES, 37, INT, CONNECTION, 16777216, 1, INT64_C(1099511627776), "bytes", "send_queue_bytes", "", \
+     "SendQueueBytes", \
      "accepted and not yet written; full: sends wait (one larger message is legal when it is empty)") \
-  XX(FRAGMENT_BYTES, 38, INT, CONNECTION, 65536, 1024, INT64_C(1073741824), "bytes", "fragment_bytes", "", "FragmentBytes", \
-     "outgoing messages above this are fragmented, so that pings pass between") \
+  XX(FRAGMENT_BYTES, 38, INT, CONNECTION, 65536, 1024, INT64_C(1073741824), "bytes", "fragment_bytes", "", \
+     "FragmentBytes", "outgoing messages above this are fragmented, so that pings pass between") \
   XX(HEADER, 39, LIST, CONNECTION, 0, 0, 0, "", "headers", "--header", "Headers", \
      "a header of the upgrade request, as \"Name: value\"") \
   XX(SUBPROTOCOL, 40, LIST, CONNECTION, 0, 0, 0, "", "subprotocols", "--subprotocol", "Subprotocols", \
@@ -80,12 +82,13 @@ extern "C" {
      "trust the certificates in this hashed directory instead of the system's") \
   XX(CA_PEM, 45, STR, CONNECTION, 0, 0, 0, "", "ca_pem", "", "CaPem", \
      "trust these certificates (PEM text) instead of the system's") \
-  XX(CERT_FILE, 46, STR, CONNECTION, 0, 0, 0, "", "cert_file", "--cert", "CertFile", "client certificate chain, PEM file") \
+  XX(CERT_FILE, 46, STR, CONNECTION, 0, 0, 0, "", "cert_file", "--cert", "CertFile", \
+     "client certificate chain, PEM file") \
   XX(KEY_FILE, 47, STR, CONNECTION, 0, 0, 0, "", "key_file", "--key", "KeyFile", "its private key, PEM file") \
   XX(INSECURE, 48, BOOL, CONNECTION, 0, 0, 1, "", "insecure", "--insecure", "Insecure", \
      "do not check the server's certificate: anyone on the path can read and change everything") \
-  XX(HAPPY_EYEBALLS_DELAY_MS, 49, INT, CONNECTION, 250, 10, 2000, "ms", "happy_eyeballs_delay", "", "HappyEyeballsDelayMs", \
-     "head start of one address before the next is tried beside it (RFC 8305)") \
+  XX(HAPPY_EYEBALLS_DELAY_MS, 49, INT, CONNECTION, 250, 10, 2000, "ms", "happy_eyeballs_delay", "", \
+     "HappyEyeballsDelayMs", "head start of one address before the next is tried beside it (RFC 8305)") \
   XX(CREW_MAX_THREADS, 60, INT, LOOP, 64, 1, 4096, "", "", "", "", \
      "most C threads that run callbacks; at it, callbacks of other engines wait for a free thread")
 
