@@ -15,7 +15,7 @@ if(WSC_BUILD_STATIC)
 endif()
 configure_package_config_file(cmake/wscengine-config.cmake.in ${PROJECT_BINARY_DIR}/wscengine-config.cmake
                               INSTALL_DESTINATION ${package_dir})
-write_basic_package_version_file(${PROJECT_BINARY_DIR}/wscengine-config-version.cmake COMPATIBILITY SameMajorVersion)
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/wscengine-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/wscengine-config.cmake ${PROJECT_BINARY_DIR}/wscengine-config-version.cmake
         DESTINATION ${package_dir})
 

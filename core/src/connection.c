@@ -89,7 +89,7 @@ void connection_end(wsc_connection *k, wsc_error *error) {
   set_offers(k);
 }
 
-static void end_dead(wsc_connection *k, int timer, wsc_error *error) {
+void connection_dead(wsc_connection *k, int timer, wsc_error *error) {
   k->ended.initiator = WSC_BY_NETWORK;
   k->ended.code = WSC_CLOSE_ABNORMAL;
   k->ended.timer = timer;
@@ -108,11 +108,12 @@ void connection_lost(wsc_connection *k, const char *what, ssize_t result) {
       .status = WSC_ERR_CLOSED, .close_code = WSC_CLOSE_ABNORMAL, .os_error = result == -EPROTO ? 0 : (int)-result};
   k->ended.os_error = info.os_error;
   if (result == 0)
-    end_dead(k, WSC_TIMER_NONE, error_make(&info, "%s: the peer ended the stream without a close frame", k->url.shown));
+    connection_dead(k, WSC_TIMER_NONE,
+                    error_make(&info, "%s: the peer ended the stream without a close frame", k->url.shown));
   else
-    end_dead(k, WSC_TIMER_NONE,
-             error_make(&info, "%s: connection lost while %s: %s", k->url.shown, what,
-                        transport_error(&k->transport, result, text)));
+    connection_dead(k, WSC_TIMER_NONE,
+                    error_make(&info, "%s: connection lost while %s: %s", k->url.shown, what,
+                               transport_error(&k->transport, result, text)));
 }
 
 void connection_fail(wsc_connection *k, int code, const char *reason, int status, const char *detail) {
@@ -131,72 +132,6 @@ void connection_fail(wsc_connection *k, int code, const char *reason, int status
   int64_t wait = k->close_timeout_ns < FAILING_NS ? k->close_timeout_ns : FAILING_NS;
   k->deadline_ns = os_now_ns() + wait;
   actor_kick(k->actor, 0); /* a sender's thread may have found the fault */
-}
-
-/* ---- keepalive ----------------------------------------------------------------------------------------------------- */
-
-static int ping(wsc_connection *k, int64_t now) {
-  uint8_t payload[8];
-  uint64_t serial = ++k->ping_serial;
-  memcpy(payload, &serial, sizeof payload);
-  k->ping_at_ns = now;
-  return send_control(k, OPCODE_PING, payload, sizeof payload);
-}
-
-void connection_pong(wsc_connection *k, const uint8_t *payload, size_t n, int64_t now) {
-  uint64_t serial;
-  if (n != sizeof serial) return; /* an unsolicited pong is legal and means nothing */
-  memcpy(&serial, payload, sizeof serial);
-  if (serial == 0 || serial > k->ping_serial) return;
-  if (serial == k->ping_serial) {
-    int64_t rtt = now - k->ping_at_ns;
-    k->rtt_smoothed_ns = k->rtt_last_ns < 0 ? rtt : k->rtt_smoothed_ns + (rtt - k->rtt_smoothed_ns) / 8;
-    k->rtt_last_ns = rtt;
-  }
-  for (wsc_op *op; (op = k->pings.head) && op->serial <= serial;) { /* a pong may answer several pings at once */
-    op_list_remove(&k->pings, op);
-    op->rtt_ns = now - op->began_ns;
-    op_complete(op, WSC_OK, NULL);
-  }
-}
-
-void connection_keepalive(wsc_connection *k, int64_t now) {
-  if (k->state != CONN_OPEN) return;
-  int64_t next = 0;
-  long long quiet_ms = (long long)((now - k->alive.last_life) / NS_PER_MS);
-  struct error_info info = {.status = WSC_ERR_CLOSED, .close_code = WSC_CLOSE_ABNORMAL};
-  switch (keepalive_check(&k->alive, now, &next)) {
-  case KEEPALIVE_PING:
-    k->ping_queued = true;
-    connection_log(k, WSC_LOG_DEBUG, "keepalive", "ping: nothing received for %lld ms", quiet_ms);
-    if (ping(k, now)) { /* it will never leave: an interval later another one is tried */
-      k->ping_queued = false;
-      keepalive_pinged(&k->alive, now);
-      keepalive_life(&k->alive, now);
-    }
-    keepalive_check(&k->alive, now, &next);
-    break;
-  case KEEPALIVE_DEAD:
-    if (!k->looked) { /* after a stall the timer may come before the news that bytes have come */
-      k->looked = k->readable = k->again = true;
-      return;
-    }
-    info.timer = WSC_TIMER_KEEPALIVE;
-    end_dead(
-        k, WSC_TIMER_KEEPALIVE,
-        error_make(&info,
-                   "%s: link is dead: no sign of life within %lld ms of a keepalive ping; last received %lld ms ago",
-                   k->url.shown, (long long)(k->alive.timeout / NS_PER_MS), quiet_ms));
-    return;
-  case KEEPALIVE_DATA_IDLE:
-    info.timer = WSC_TIMER_DATA_IDLE;
-    end_dead(k, WSC_TIMER_DATA_IDLE,
-             error_make(&info, "%s: no data message for %lld ms (data_idle_timeout)", k->url.shown,
-                        (long long)(k->alive.data_idle / NS_PER_MS)));
-    return;
-  case KEEPALIVE_WAIT: break;
-  }
-  k->due_ns = earlier(k->due_ns, next);
 }
 
 /* ---- how it runs --------------------------------------------------------------------------------------------------- */

@@ -31,7 +31,6 @@ enum connection_state {
 enum connection_news {
   NEWS_DIALED = 1,
   NEWS_DIAL_FAILED = 2,
-  NEWS_MESSAGES = 4,
   NEWS_ENDED = 8,
   NEWS_LOST = 16 /* peer, network or fault, not us */
 };
@@ -105,7 +104,11 @@ struct wsc_connection {
   struct op_list writes;
 
   struct keepalive alive;
-  bool looked; /* the keepalive has found the link dead once and the socket was read again */
+  bool looked;                      /* the keepalive has found the link dead once and the socket was read again */
+  uint64_t ping_target, ping_acked; /* bytes acknowledged: when the last ping has arrived; when it was looked at last */
+  bool ping_behind;                 /* data stood before it */
+  uint64_t acked;                   /* while blocked: bytes acknowledged ... */
+  int64_t acked_at_ns;              /* ... and when that was seen to change; 0: not blocked */
   uint64_t ping_serial;
   int64_t ping_at_ns, rtt_last_ns, rtt_smoothed_ns, last_byte_ns;
   struct op_list pings;
@@ -153,12 +156,17 @@ void connection_end(wsc_connection *k, wsc_error *error); /* to CONN_ENDED; take
 void connection_fail(wsc_connection *k, int code, const char *reason, int status,
                      const char *detail);                                  /* we close: the peer broke a rule */
 void connection_lost(wsc_connection *k, const char *what, ssize_t result); /* the socket failed or ended */
-void connection_keepalive(wsc_connection *k, int64_t now_ns);
+void connection_dead(wsc_connection *k, int timer, wsc_error *error); /* cut, not closed politely; takes over error */
+void connection_keepalive(wsc_connection *k, int64_t now_ns);         /* connection_life.c */
+void connection_guard(
+    wsc_connection *k); /* sets TCP_USER_TIMEOUT, or takes it back: while pings cannot do their work */
+void life_ping_left(wsc_connection *k, int64_t now_ns);
 void connection_pong(wsc_connection *k, const uint8_t *payload, size_t n, int64_t now_ns);
 void connection_serve_reads(wsc_connection *k);
 
 void dial_run(wsc_connection *k, int64_t now_ns); /* connection_dial.c: until CONN_OPEN, or ended */
 void dial_drop(wsc_connection *k);
+const char *dial_step_name(enum connection_state s); /* \"connecting by TCP\", for the error of a deadline */
 void receive_run(wsc_connection *k, int64_t now_ns); /* connection_receive.c */
 int receive_bytes(wsc_connection *k, const uint8_t *p, size_t n,
                   int64_t now_ns); /* what came glued to the upgrade's answer */

@@ -6,7 +6,7 @@
 
 #include <errno.h>
 
-static const char *step_name(enum connection_state s) {
+const char *dial_step_name(enum connection_state s) {
   switch (s) {
   case CONN_RESOLVING: return "looking up the host name";
   case CONN_CONNECTING: return "connecting by TCP";
@@ -156,7 +156,7 @@ static wsc_error *timed_out(wsc_connection *k) {
   char tried[256] = "";
   if (k->state == CONN_CONNECTING) dial_describe(k->dial, tried, sizeof tried);
   return error_make(&info, "%s: no connection within %lld ms; it timed out while %s%s%s", k->url.shown, limit,
-                    step_name(k->state), *tried ? ": " : "", tried);
+                    dial_step_name(k->state), *tried ? ": " : "", tried);
 }
 
 void dial_run(wsc_connection *k, int64_t now) {

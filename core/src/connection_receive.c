@@ -14,8 +14,7 @@ void receive_hold(wsc_connection *k, bool hold) {
   if (k->held != hold) {
     k->held = hold;
     keepalive_held(&k->alive, hold, os_now_ns());
-    int64_t guard = (k->alive.interval + k->alive.timeout) / NS_PER_MS;
-    transport_guard(&k->transport, (hold || k->blocked) && k->alive.interval ? guard : 0);
+    connection_guard(k);
     connection_log(k, WSC_LOG_DEBUG, "connection", hold ? "receive queue is full: not reading" : "reading again");
   }
   if (hold && k->readable && !k->disarmed && k->transport.fd >= 0) {
@@ -68,7 +67,6 @@ static void enqueue(wsc_connection *k, struct batch_queue *fresh) {
       continue;
     }
     batch_queue_push(&k->queue, b);
-    k->news |= NEWS_MESSAGES;
   }
 }
 

@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { SMALL_FRAME = 512, CHUNK_BYTES = 65536, CONTROL_MOST = 4096, GUARD_LEAST_MS = 60000 };
+enum { SMALL_FRAME = 512, CHUNK_BYTES = 65536, CONTROL_MOST = 4096 };
 
 int send_check(int type, const uint8_t *p, size_t n, wsc_error **err) {
   if (type != WSC_TEXT && type != WSC_BINARY)
@@ -73,13 +73,12 @@ static int queue_frame(wsc_connection *k, bool fin, int opcode, const uint8_t *p
 
 /* ---- the socket ---------------------------------------------------------------------------------------------------- */
 
-/* The socket takes no more. No ping can leave now, so the kernel watches the link: it gives up a peer that acknowledges nothing, or keeps its
- * window shut, for so long. */
+/* The socket takes no more. No ping can leave now: connection_life.c watches what is acknowledged. */
 static void block(wsc_connection *k) {
   if (k->blocked) return;
   k->blocked = true;
-  int64_t guard = (k->alive.interval + k->alive.timeout) / NS_PER_MS;
-  if (k->alive.interval && !k->held) transport_guard(&k->transport, guard > GUARD_LEAST_MS ? guard : GUARD_LEAST_MS);
+  connection_guard(k);
+  actor_kick(k->actor, 0);
 }
 
 /* < 0: nothing more can be written now (blocked), or the link is lost. */
@@ -92,7 +91,7 @@ static ssize_t write_some(wsc_connection *k, const uint8_t *p, size_t n, int64_t
     actor_kick(k->actor, 0);
   } else if (k->blocked) { /* a full socket buffer moves on only when the peer acknowledges: a sign of life */
     k->blocked = false;
-    if (!k->held) transport_guard(&k->transport, 0);
+    connection_guard(k);
     if (k->state == CONN_CLOSING || k->state == CONN_ECHOING) /* a slow reader gets what was sent before the close */
       k->deadline_ns = os_now_ns() + k->close_timeout_ns;
     keepalive_life(&k->alive, now ? now : os_now_ns());
@@ -121,7 +120,7 @@ void send_flush(wsc_connection *k, int64_t now) {
       k->control_sent = 0;
       if (k->ping_queued) {
         k->ping_queued = false;
-        keepalive_pinged(&k->alive, now ? now : os_now_ns());
+        life_ping_left(k, now ? now : os_now_ns());
       }
     } else if (k->tx_head && !corked(k)) {
       struct tx_chunk *c = k->tx_head;

@@ -208,6 +208,9 @@ void wsc_engine_free(wsc_engine *e) {
 
 static int join_loop(wsc_engine *e, wsc_error **err) {
   if (e->joined) return WSC_OK;
+  if (e->host.used && e->has_callbacks)
+    return error_set(err, WSC_ERR_INVALID,
+                     "start: HOST_ADAPTER needs a host's loop (wsc_loop_add) that answers its events");
   if (!e->has_callbacks)
     return error_set(err, WSC_ERR_STATE, "start: an engine without callbacks needs wsc_loop_add first");
   wsc_loop *l;
@@ -230,6 +233,7 @@ int wsc_engine_start_begin(wsc_engine *e, const wsc_context *c, uint64_t token, 
   if (!r) r = op_new(OP_START, &e->actor, e, e->user, c, token, &op, err);
   if (!r) {
     e->start = op;
+    e->runs++;
     e->wishes = WISH_START;
     e->stop_overdue = false;
     engine_set_failure(e, NULL);
@@ -264,8 +268,9 @@ int wsc_engine_stop_begin(wsc_engine *e, const wsc_context *c, uint64_t token, w
     op_refuse(op);
     return error_set(err, WSC_ERR_STATE, "stop: the engine is not started");
   }
-  if (e->paused && e->pause_holder == engine_thread_id()) engine_end_pause(e);
   e->wishes |= inside ? WISH_EXIT : WISH_STOP;
+  /* The holder's own stop ends the pause; one that was begun for an event belongs to no thread, so any stop is its holder's. */
+  if (e->paused && (!e->pause_holder || e->pause_holder == engine_thread_id())) engine_end_pause(e);
   if (e->session) engine_seize(e);
   engine_set_control(e);
   if (inside) {
@@ -346,7 +351,11 @@ void wsc_engine_restart(wsc_engine *e) {
 }
 
 void wsc_session_exit(wsc_session *s) {
-  if (s) wsc_engine_exit(s->engine);
+  if (!s || engine_usable(s->engine, "exit", NULL)) return;
+  pthread_mutex_lock(&s->engine->lock);
+  bool same_run = s->run == s->engine->runs;
+  pthread_mutex_unlock(&s->engine->lock);
+  if (same_run) wish(s->engine, WISH_EXIT, 0);
 }
 
 void wsc_session_restart(wsc_session *s) {

@@ -16,6 +16,7 @@ struct wsc_session {
   wsc_connection *connection; /* a reference; NULL with a host adapter */
   uint64_t epoch;             /* 0 until it is open */
   uint64_t attempt;           /* the lifecycle's epoch */
+  uint64_t run;               /* of its engine */
   unsigned active;            /* readers inside callbacks; under the engine's lock */
   bool over;                  /* no reader may come in any more */
   char id[37];
@@ -106,6 +107,7 @@ struct wsc_engine {
 
   wsc_session *session; /* from its dial until the next one's */
   uint64_t sessions;    /* opened so far: the last epoch */
+  uint64_t runs;        /* begun so far */
   struct wsc_attempt *attempt;
   wsc_error *failure; /* why the last attempt failed, or how the last session ended */
   wsc_error *stop_error;
@@ -130,7 +132,6 @@ struct wsc_engine {
 
   wsc_op *start;
   struct op_list stops, waits, settles, writes;
-  int64_t stop_deadline_ns;
   bool stop_overdue;
 
   struct host_link host;
@@ -184,7 +185,8 @@ void engine_grant_pauses(wsc_engine *e);
 void engine_end_pause(wsc_engine *e);
 
 /* engine_link.c: one face for the built-in connection and a host adapter; lock held */
-int link_dial(wsc_engine *e, int64_t now_ns); /* of e->session */
+int link_dial(wsc_engine *e);         /* of e->session */
+const char *link_step(wsc_engine *e); /* what an attempt that is not open yet is doing */
 void link_shut(wsc_engine *e, int code, const char *reason);
 void link_abort(wsc_engine *e, int code);
 void link_fence(wsc_engine *e);

@@ -24,24 +24,34 @@ static void drop_session(wsc_engine *e) {
   wsc_session_unref(s);
 }
 
-static void dial(wsc_engine *e, uint64_t attempt, int64_t now) {
+static void dial(wsc_engine *e, uint64_t attempt) {
   drop_session(e);
   e->reading = e->draining = e->drop = e->grace_over = e->closing = false;
   engine_set_control(e);
   e->session = session_new(e, attempt);
-  if (!e->session || link_dial(e, now)) {
+  if (!e->session || link_dial(e)) {
     if (!e->failure)
       engine_set_failure(e, error_make(&(struct error_info){.status = WSC_ERR_NOMEM}, "out of memory for a session"));
     e->dial_failed = true;
   }
 }
 
-static void cancel_dial(wsc_engine *e, int status) {
-  link_abort(e, 0);
+/* Which limit ended an attempt, and at which step. Asked before the connection is dropped. */
+static void note_abort(wsc_engine *e, int status, int64_t now) {
   struct error_info info = {.status = status};
   long long limit = (long long)options_int(e->options, WSC_OPT_ON_OPEN_TIMEOUT_MS);
-  if (status == WSC_ERR_TIMEOUT)
-    engine_set_failure(e, error_make(&info, "%s: not open after %lld ms (on_open_timeout)", e->url.shown, limit));
+  const char *step = link_step(e), *url = e->url.shown;
+  if (status == WSC_ERR_CANCELED) engine_set_failure(e, error_make(&info, "%s: canceled while %s", url, step));
+  else if (status != WSC_ERR_TIMEOUT) return;
+  else if (e->start && op_due(e->start, now))
+    engine_set_failure(e, error_make(&info, "%s: the caller's deadline passed while %s", url, step));
+  else
+    engine_set_failure(e, error_make(&info, "%s: not open after %lld ms (on_open_timeout) while %s", url, limit, step));
+}
+
+static void cancel_dial(wsc_engine *e, int status, int64_t now) {
+  note_abort(e, status, now);
+  link_abort(e, 0);
 }
 
 static void ask(wsc_engine *e, uint32_t retry) {
@@ -81,15 +91,10 @@ static void start_done(wsc_engine *e, int status) {
   wsc_error *error = NULL;
   if (status) {
     struct error_info info = {.status = status};
-    if (status > 0) {
-      info.status = e->failure ? wsc_error_status(e->failure) : WSC_ERR_STATE;
-      info.cause = wsc_error_ref(e->failure);
-      error = error_make(&info, "start failed");
-    } else if (status == WSC_ERR_TIMEOUT) {
-      error = error_make(&info, "start failed: %s was not open in time", e->url.shown);
-    } else {
-      error = error_make(&info, "start failed: canceled");
-    }
+    if (status > 0) info.status = e->failure ? wsc_error_status(e->failure) : WSC_ERR_STATE;
+    bool told = e->failure && wsc_error_status(e->failure) == info.status;
+    if (told) info.cause = wsc_error_ref(e->failure);
+    error = error_make(&info, told ? "start failed" : "start failed: %s", wsc_status_text(info.status));
     status = info.status;
   }
   op_complete(op, status, error);
@@ -148,10 +153,10 @@ static void close_session(wsc_engine *e, bool use_reply) {
   e->closing = true;
 }
 
-static void abort_session(wsc_engine *e, int status) {
+static void abort_session(wsc_engine *e, int status, int64_t now) {
+  note_abort(e, status, now);
   link_abort(e, WSC_CLOSE_GOING_AWAY);
   e->closing = true;
-  if (status == WSC_ERR_TIMEOUT) cancel_dial(e, status);
 }
 
 static void restart_error(wsc_engine *e, const struct lifecycle_effect *f) {
@@ -193,8 +198,8 @@ void engine_end_run(wsc_engine *e, int reason) {
 void engine_effect(wsc_engine *e, const struct lifecycle_effect *f, int64_t now) {
   switch (f->kind) {
   case EF_ASK: ask(e, f->retry); break;
-  case EF_DIAL: dial(e, f->epoch, now); break;
-  case EF_CANCEL_DIAL: cancel_dial(e, f->status); break;
+  case EF_DIAL: dial(e, f->epoch); break;
+  case EF_CANCEL_DIAL: cancel_dial(e, f->status, now); break;
   case EF_OPENED: opened(e, f->restarting); break;
   case EF_READ: begin_reading(e); break;
   case EF_SESSION_OVER: session_over(e, f->drop, f->fence); break;
@@ -210,7 +215,7 @@ void engine_effect(wsc_engine *e, const struct lifecycle_effect *f, int64_t now)
     break;
   case EF_CLOSED: closed(e, f->has_close); break;
   case EF_CLOSE: close_session(e, f->use_reply); break;
-  case EF_ABORT: abort_session(e, f->status); break;
+  case EF_ABORT: abort_session(e, f->status, now); break;
   case EF_CLOSE_ERROR: pend(e, &(struct engine_pending){.type = WSC_EVENT_CLOSE_ERROR}); break;
   case EF_RESTART_ERROR: restart_error(e, f); break;
   case EF_TIMER: e->life_due_ns = f->at_ms < 0 ? 0 : f->at_ms * NS_PER_MS; break;

@@ -158,11 +158,12 @@ bool engine_fill(struct event_node *n, wsc_event *ev) {
 /* ---- taking -------------------------------------------------------------------------------------------------------- */
 
 uint32_t wsc_event_take(wsc_event *ev, wsc_record *out) {
+  if (!ev || !out || ev->type != WSC_EVENT_BATCH) return 0;
   struct wsc_batch *b = ev->core;
   if (!ev->engine->has_callbacks && __atomic_load_n(&ev->engine->control, __ATOMIC_RELAXED)) return 0;
   uint32_t at = atomic_fetch_add_explicit(&b->cursor, 1, memory_order_relaxed);
   if (at >= b->count) return 0;
-  *out = b->records[at];
+  *out = ev->flags & WSC_EVENT_IN_HOST ? b->packed[at - b->taken] : b->records[at];
   return 1;
 }
 
@@ -328,8 +329,9 @@ int engine_read(void *self, wsc_connection *k, wsc_message *out) {
   bool inside = callback_of(e) != NULL;
   pthread_mutex_lock(&e->lock);
   struct wsc_batch *b = e->has_callbacks && e->session && e->session->connection == k ? e->out_batch : NULL;
-  bool over = !e->session || e->session->connection != k; /* the connection itself says how it ended */
-  int r = inside || over || e->paused || e->out || e->active ? WSC_AGAIN : WSC_ERR_STATE;
+  bool over = !e->session || e->session->connection != k;   /* the connection itself says how it ended */
+  bool hosted = !e->has_callbacks && (e->out || e->active); /* its callbacks run on threads only the host knows */
+  int r = inside || over || e->paused || hosted ? WSC_AGAIN : WSC_ERR_STATE;
   if (r == WSC_AGAIN && b) {
     uint32_t at = atomic_fetch_add_explicit(&b->cursor, 1, memory_order_relaxed);
     if (at < b->count) {

@@ -204,8 +204,7 @@ int wsc_engine_report_read(wsc_engine *e, uint64_t epoch, wsc_error *error) {
   } else if (++h->read_errors >= READ_ERRORS_MOST) {
     cut(e, WSC_TIMER_NONE, "16 read errors in a row");
   } else {
-    wsc_error_unref(h->read_error);
-    h->read_error = wsc_error_ref(error);
+    if (!h->read_error) h->read_error = wsc_error_ref(error); /* one OnReadError speaks for all before it ran */
   }
   pthread_mutex_unlock(&e->lock);
   engine_kick(e);
@@ -217,7 +216,7 @@ void wsc_engine_report_alive(wsc_engine *e, uint64_t epoch, uint64_t messages, u
   pthread_mutex_lock(&e->lock);
   if (current(e, epoch)) {
     int64_t now = os_now_ns();
-    e->host.read_errors = 0;
+    if (messages) e->host.read_errors = 0;
     e->host.traffic.messages_received += messages;
     e->host.traffic.bytes_received += bytes;
     keepalive_life(&e->host.alive, now);

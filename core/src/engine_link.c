@@ -25,12 +25,14 @@ static int adopt_attempt(wsc_engine *e, wsc_error **err) {
   return WSC_OK;
 }
 
-int link_dial(wsc_engine *e, int64_t now) {
+int link_dial(wsc_engine *e) {
   wsc_error *error = NULL;
   int r = adopt_attempt(e, &error);
   if (!r && e->host.used) {
     wsc_response_free(e->host.response);
     wsc_error_unref(e->host.error);
+    wsc_error_unref(e->host.read_error);
+    e->host.read_error = NULL;
     e->host.response = NULL;
     e->host.error = NULL;
     e->host.read_errors = 0;
@@ -46,9 +48,18 @@ int link_dial(wsc_engine *e, int64_t now) {
       connection_dial(e->session->connection);
     }
   }
-  (void)now;
   if (r) engine_set_failure(e, error);
   return r;
+}
+
+const char *link_step(wsc_engine *e) {
+  wsc_connection *k = connection_of(e);
+  if (e->life.phase == PHASE_OPENING) return "on_open was running";
+  if (!k) return e->host.used ? "the host was dialing" : "waiting for the next attempt";
+  pthread_mutex_lock(&k->lock);
+  const char *step = dial_step_name(k->state);
+  pthread_mutex_unlock(&k->lock);
+  return step;
 }
 
 void link_shut(wsc_engine *e, int code, const char *reason) {

@@ -14,6 +14,7 @@ wsc_session *session_new(wsc_engine *e, uint64_t attempt) {
   atomic_init(&s->refs, 1);
   s->engine = e;
   s->attempt = attempt;
+  s->run = e->runs;
   os_uuid(s->id);
   actor_ref(&e->actor);
   return s;

@@ -6,8 +6,10 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h> /* glibc's own tcp_info ends before tcpi_bytes_acked */
 #include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -31,8 +33,6 @@ ssize_t transport_send(struct transport *t, const void *p, size_t n) {
   return os_io.sendv(t->fd, &one, 1);
 }
 
-bool transport_pending(const struct transport *t) { return t->tls && tls_pending(t->tls); }
-
 const char *transport_error(const struct transport *t, ssize_t result, char buffer[static 128]) {
   return result == -EPROTO && t->tls ? tls_error_text(t->tls) : error_errno_text((int)-result, buffer);
 }
@@ -46,6 +46,18 @@ void transport_finish(struct transport *t) {
 void transport_guard(struct transport *t, int64_t ms) {
   unsigned value = ms > INT_MAX ? INT_MAX : (unsigned)ms;
   if (t->fd >= 0) setsockopt(t->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &value, sizeof value);
+}
+
+bool transport_progress(const struct transport *t, struct progress *out) {
+  struct tcp_info info = {0};
+  socklen_t n = sizeof info;
+  int waiting = 0;
+  if (t->fd < 0 || getsockopt(t->fd, IPPROTO_TCP, TCP_INFO, &info, &n) || ioctl(t->fd, SIOCOUTQ, &waiting))
+    return false;
+  if (n < offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked) return false;
+  *out = (struct progress){
+      .acked = info.tcpi_bytes_acked, .waiting = (uint64_t)waiting, .in_flight = info.tcpi_unacked > 0};
+  return true;
 }
 
 void transport_close(struct transport *t) {
