@@ -104,6 +104,11 @@ void connection_lost(wsc_connection *k, const char *what, ssize_t result) {
     return;
   }
   char text[128];
+  if (result == 0 && k->broken &&
+      k->broken != -EPIPE) { /* the write took the socket's error: it says more than the end */
+    what = "writing";
+    result = k->broken;
+  }
   struct error_info info = {
       .status = WSC_ERR_CLOSED, .close_code = WSC_CLOSE_ABNORMAL, .os_error = result == -EPROTO ? 0 : (int)-result};
   k->ended.os_error = info.os_error;

@@ -107,8 +107,8 @@ struct wsc_connection {
   bool looked;                      /* the keepalive has found the link dead once and the socket was read again */
   uint64_t ping_target, ping_acked; /* bytes acknowledged: when the last ping has arrived; when it was looked at last */
   bool ping_behind;                 /* data stood before it */
-  uint64_t acked;                   /* while blocked: bytes acknowledged ... */
-  int64_t acked_at_ns;              /* ... and when that was seen to change; 0: not blocked */
+  uint64_t acked;                   /* while blocked or held: bytes acknowledged at the last look */
+  int64_t unanswered_ns;            /* since when nothing was; 0: nothing waits for an answer */
   uint64_t ping_serial;
   int64_t ping_at_ns, rtt_last_ns, rtt_smoothed_ns, last_byte_ns;
   struct op_list pings;
@@ -158,8 +158,6 @@ void connection_fail(wsc_connection *k, int code, const char *reason, int status
 void connection_lost(wsc_connection *k, const char *what, ssize_t result); /* the socket failed or ended */
 void connection_dead(wsc_connection *k, int timer, wsc_error *error); /* cut, not closed politely; takes over error */
 void connection_keepalive(wsc_connection *k, int64_t now_ns);         /* connection_life.c */
-void connection_guard(
-    wsc_connection *k); /* sets TCP_USER_TIMEOUT, or takes it back: while pings cannot do their work */
 void life_ping_left(wsc_connection *k, int64_t now_ns);
 void connection_pong(wsc_connection *k, const uint8_t *payload, size_t n, int64_t now_ns);
 void connection_serve_reads(wsc_connection *k);

@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-enum { GUARD_LEAST_MS = 60000, PING_BYTES = 64 /* what a ping, framed and encrypted, has at most */ };
+enum { PING_BYTES = 64 }; /* what a ping, framed and encrypted, has at most */
 
 static int ping(wsc_connection *k, int64_t now) {
   uint8_t payload[8];
@@ -37,14 +37,6 @@ void connection_pong(wsc_connection *k, const uint8_t *payload, size_t n, int64_
   }
 }
 
-/* While the socket is full, or is not read, the kernel watches the link too: it gives up a peer that acknowledges nothing, or keeps its window shut, for
- * so long. */
-void connection_guard(wsc_connection *k) {
-  int64_t ms = (k->alive.interval + k->alive.timeout) / NS_PER_MS;
-  if (ms < GUARD_LEAST_MS) ms = GUARD_LEAST_MS;
-  transport_guard(&k->transport, (k->held || k->blocked) && k->alive.interval ? ms : 0);
-}
-
 void life_ping_left(wsc_connection *k, int64_t now) {
   struct progress p;
   keepalive_pinged(&k->alive, now);
@@ -63,37 +55,37 @@ static bool ping_is_under_way(wsc_connection *k) {
     k->ping_behind = false;
     return true;
   }
-  bool moved = p.acked > k->ping_acked || !p.in_flight; /* a shut window is for the kernel's guard to judge */
+  bool moved = p.acked > k->ping_acked || !p.unanswered; /* or its window is shut, but it answers */
   k->ping_acked = p.acked;
   return moved;
 }
 
-/* The socket takes no more, so that not even a ping leaves: a peer that is there acknowledges what is in flight. */
-static bool send_is_stuck(wsc_connection *k, int64_t now) {
+/* While the socket is full no ping leaves, and while it is not read no pong is seen. A peer that is there acknowledges what is in flight, and answers the
+ * kernel's probes of a shut window; so a slow reader is never taken for a dead link. Two looks, so that a probe on its way just now is not one. */
+static bool is_cut_off(wsc_connection *k, int64_t now) {
   struct progress p;
   int64_t limit = k->alive.interval + k->alive.timeout;
-  if (!k->blocked || !k->alive.interval || !transport_progress(&k->transport, &p)) {
-    k->acked_at_ns = 0;
+  if ((!k->blocked && !k->held) || !k->alive.interval || !transport_progress(&k->transport, &p)) {
+    k->unanswered_ns = 0;
     return false;
   }
-  if (!k->acked_at_ns || p.acked != k->acked || !p.in_flight) {
-    k->acked = p.acked;
-    k->acked_at_ns = now;
-  }
-  if (now - k->acked_at_ns < limit) {
-    k->due_ns = earlier(k->due_ns, k->acked_at_ns + limit);
+  if (!p.unanswered) k->unanswered_ns = 0;
+  else if (!k->unanswered_ns || p.acked != k->acked) k->unanswered_ns = now;
+  k->acked = p.acked;
+  int64_t since = k->unanswered_ns ? k->unanswered_ns : now;
+  if (now - since < limit) {
+    k->due_ns = earlier(k->due_ns, since + limit);
     return false;
   }
   struct error_info info = {.status = WSC_ERR_CLOSED, .close_code = WSC_CLOSE_ABNORMAL, .timer = WSC_TIMER_KEEPALIVE};
-  long long ms = (long long)(limit / NS_PER_MS);
-  connection_dead(
-      k, WSC_TIMER_KEEPALIVE,
-      error_make(&info, "%s: link is dead: nothing of what was sent was acknowledged for %lld ms", k->url.shown, ms));
+  connection_dead(k, WSC_TIMER_KEEPALIVE,
+                  error_make(&info, "%s: link is dead: nothing of what was sent was acknowledged for %lld ms",
+                             k->url.shown, (long long)(limit / NS_PER_MS)));
   return true;
 }
 
 void connection_keepalive(wsc_connection *k, int64_t now) {
-  if (k->state != CONN_OPEN || send_is_stuck(k, now)) return;
+  if (k->state != CONN_OPEN || is_cut_off(k, now)) return;
   int64_t next = 0;
   long long quiet_ms = (long long)((now - k->alive.last_life) / NS_PER_MS);
   struct error_info info = {.status = WSC_ERR_CLOSED, .close_code = WSC_CLOSE_ABNORMAL};

@@ -14,7 +14,6 @@ void receive_hold(wsc_connection *k, bool hold) {
   if (k->held != hold) {
     k->held = hold;
     keepalive_held(&k->alive, hold, os_now_ns());
-    connection_guard(k);
     connection_log(k, WSC_LOG_DEBUG, "connection", hold ? "receive queue is full: not reading" : "reading again");
   }
   if (hold && k->readable && !k->disarmed && k->transport.fd >= 0) {

@@ -77,7 +77,6 @@ static int queue_frame(wsc_connection *k, bool fin, int opcode, const uint8_t *p
 static void block(wsc_connection *k) {
   if (k->blocked) return;
   k->blocked = true;
-  connection_guard(k);
   actor_kick(k->actor, 0);
 }
 
@@ -91,7 +90,6 @@ static ssize_t write_some(wsc_connection *k, const uint8_t *p, size_t n, int64_t
     actor_kick(k->actor, 0);
   } else if (k->blocked) { /* a full socket buffer moves on only when the peer acknowledges: a sign of life */
     k->blocked = false;
-    connection_guard(k);
     if (k->state == CONN_CLOSING || k->state == CONN_ECHOING) /* a slow reader gets what was sent before the close */
       k->deadline_ns = os_now_ns() + k->close_timeout_ns;
     keepalive_life(&k->alive, now ? now : os_now_ns());

@@ -3,8 +3,8 @@
  * - At most one ping is asked for or outstanding. The pong clock starts when it has left, not when it was asked for:
  *   a ping stuck behind a full send queue accuses nobody.
  * - While back-pressure holds reading, an answer could not be seen: the pong and the data clock stand still. Pings go
- *   out all the same, at most one of them unanswered: a ping in flight is what lets TCP_USER_TIMEOUT notice a dead
- *   link meanwhile. */
+ *   out all the same, at most one of them unanswered: a ping in flight is what lets TCP notice a dead link meanwhile
+ *   (connection_life.c). */
 #include "keepalive.h"
 
 static int64_t later(int64_t a, int64_t b) { return a > b ? a : b; }

@@ -5,7 +5,6 @@
 #include "os.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h> /* glibc's own tcp_info ends before tcpi_bytes_acked */
 #include <netinet/in.h>
@@ -43,11 +42,6 @@ void transport_finish(struct transport *t) {
   shutdown(t->fd, SHUT_WR);
 }
 
-void transport_guard(struct transport *t, int64_t ms) {
-  unsigned value = ms > INT_MAX ? INT_MAX : (unsigned)ms;
-  if (t->fd >= 0) setsockopt(t->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &value, sizeof value);
-}
-
 bool transport_progress(const struct transport *t, struct progress *out) {
   struct tcp_info info = {0};
   socklen_t n = sizeof info;
@@ -55,8 +49,9 @@ bool transport_progress(const struct transport *t, struct progress *out) {
   if (t->fd < 0 || getsockopt(t->fd, IPPROTO_TCP, TCP_INFO, &info, &n) || ioctl(t->fd, SIOCOUTQ, &waiting))
     return false;
   if (n < offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked) return false;
-  *out = (struct progress){
-      .acked = info.tcpi_bytes_acked, .waiting = (uint64_t)waiting, .in_flight = info.tcpi_unacked > 0};
+  *out = (struct progress){.acked = info.tcpi_bytes_acked,
+                           .waiting = (uint64_t)waiting,
+                           .unanswered = info.tcpi_unacked > 0 || info.tcpi_probes > 0};
   return true;
 }
 

@@ -18,13 +18,11 @@ ssize_t transport_send(struct transport *t, const void *p, size_t n);
 const char *transport_error(const struct transport *t, ssize_t result, char buffer[static 128]);
 /* Half-close: nothing more will be sent; the peer reads the end of the stream. */
 void transport_finish(struct transport *t);
-/* Tells the kernel to give up a link whose window stays closed (TCP_USER_TIMEOUT); 0: never. */
-void transport_guard(struct transport *t, int64_t ms);
 /* What the peer's system has acknowledged, of all that was ever written here. false: nobody knows. */
 struct progress {
   uint64_t acked;   /* bytes */
   uint64_t waiting; /* bytes written and not acknowledged, sent or not */
-  bool in_flight;   /* some of them are on their way; else the peer's window is shut */
+  bool unanswered;  /* some of them, or the probe of a shut window, are on their way */
 };
 bool transport_progress(const struct transport *t, struct progress *out);
 void transport_close(struct transport *t); /* accepts {-1} */

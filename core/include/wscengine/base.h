@@ -33,14 +33,17 @@ typedef struct wsc_attempt wsc_attempt;
 typedef struct wsc_loop wsc_loop;
 typedef struct wsc_batch wsc_batch;
 
-/* Version of the library that is running, "0.1.0"; and of the libraries inside, one line, "OpenSSL 3.0.22, wslay 1.1.1".
+/* Version of the library that is running, "0.1.0"; and of the libraries inside, one line, "OpenSSL 3.0.22, wslay
+ * 1.1.1".
  * owns: static · threads: any · blocks: no · errors: none */
 WSC_API const char *wsc_version(void);
 WSC_API const char *wsc_version_libraries(void);
 
 /* Replaces malloc, realloc and free for the whole library (OpenSSL and wslay keep their own).
- * what: legal only before any other call of the library; the struct is copied; NULL restores libc's.
- * blocks: no · errors: WSC_ERR_STATE when something has been allocated already, WSC_ERR_INVALID for a missing slot. */
+ * what: legal only before any other call of the library; NULL restores libc's
+ * owns: the struct is copied, self is borrowed for ever · threads: one, before there are others · blocks: no
+ * errors: WSC_ERR_STATE when something has been allocated already, WSC_ERR_INVALID for a missing slot or unknown
+ *         flags */
 typedef struct wsc_allocator {
   uint32_t struct_size, flags; /* flags: 0 */
   void *(*allocate)(void *self, size_t n);
@@ -58,11 +61,13 @@ typedef struct wsc_context {
   void *parent_span;           /* the tracer's; may be NULL */
 } wsc_context;
 
-/* The monotonic clock of every *_ns here, except received_ns. threads: any · blocks: no · errors: none */
+/* The monotonic clock of every *_ns here, except received_ns.
+ * owns: nothing · threads: any · blocks: no · errors: none */
 WSC_API int64_t wsc_now_ns(void);
 
 /* A cancellation that any number of operations may obey. Firing is for ever and may be done from any thread, also a
- * signal-handling one (but not inside a signal handler); operations begun afterwards complete at once with ERR_CANCELED.
+ * signal-handling one (but not inside a signal handler); operations begun afterwards complete at once with
+ * ERR_CANCELED.
  * owns: the caller frees; free only when no operation that was given it is still under way
  * threads: any · blocks: no · errors: new: WSC_ERR_NOMEM */
 WSC_API int wsc_cancel_new(wsc_cancel **out);
@@ -74,11 +79,14 @@ WSC_API void wsc_cancel_free(wsc_cancel *c);
  * WSC_EVENT_OP_DONE on the loop when the token is not 0 (0: nobody wants an event), and it ends wsc_op_wait either way.
  * Giving up a wait does not cancel; wsc_op_cancel does.
  *
- * wait   what: until the completion, or timeout_ns (< 0: for ever; 0: only look). The thread is lent to the loop meanwhile.
- *        blocks: yes, never past the timeout · errors: the operation's own; WSC_ERR_TIMEOUT with wsc_op_pending still true
- * cancel what: asks it to end with WSC_ERR_CANCELED; it may still end otherwise · blocks: no
- * status what: the operation's outcome, WSC_AGAIN while it is pending; err receives a reference
- * rtt    what: of a ping that ended well, ns; else -1 */
+ * wait   what: until the completion, or timeout_ns (< 0: for ever; 0: only look). The thread is lent to the loop
+ *        meanwhile · blocks: yes, never past the timeout · errors: the operation's own; WSC_ERR_TIMEOUT with
+ *        wsc_op_pending still true; WSC_ERR_FORKED, WSC_ERR_INVALID
+ * cancel what: asks it to end with WSC_ERR_CANCELED; it may still end otherwise · errors: none
+ * status what: the operation's outcome, WSC_AGAIN while it is pending · errors: WSC_ERR_INVALID for NULL
+ * rtt    what: of a ping that ended well, ns; else -1 · errors: none
+ * owns: the *op of a _begin and what wsc_op_ref gives must be unref'd (an operation goes on without); err of wait and
+ *       status receives a reference · threads: any · blocks: no, but for wait */
 WSC_API int wsc_op_wait(wsc_op *op, int64_t timeout_ns, wsc_error **err);
 WSC_API void wsc_op_cancel(wsc_op *op);
 WSC_API bool wsc_op_pending(const wsc_op *op);

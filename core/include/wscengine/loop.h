@@ -1,7 +1,7 @@
 /* Tier 2: loops and events, for bindings and programs with an event loop of their own.
  *
- * The library has no I/O thread. Whoever calls wsc_loop_next lends the loop its thread; any number of threads may. An event is out
- * from next until wsc_event_done. */
+ * The library has no I/O thread. Whoever calls wsc_loop_next lends the loop its thread; any number of threads may. An
+ * event is out from next until wsc_event_done. */
 #ifndef WSCENGINE_LOOP_H
 #define WSCENGINE_LOOP_H
 
@@ -50,8 +50,8 @@ enum wsc_event_flags {
   WSC_EVENT_IN_HOST = 8     /* BATCH: the payload was written to host_buffer, arena points there */
 };
 
-/* The caller sets struct_size (zeroing the rest) and may set host_buffer and host_capacity; next fills what its type needs.
- * Pointers are borrowed until wsc_event_done. */
+/* The caller sets struct_size (zeroing the rest) and may set host_buffer and host_capacity; next fills what its type
+ * needs. Pointers are borrowed until wsc_event_done. */
 typedef struct wsc_event {
   uint32_t struct_size, type;
   wsc_engine *engine;   /* NULL for an operation of a connection without an engine */
@@ -88,46 +88,69 @@ typedef struct wsc_reply {
   const char *close_reason;
 } wsc_reply;
 
-/* A loop. owns: the caller frees, after its engines and connections · blocks: no
- * errors: new: WSC_ERR_NOMEM, WSC_ERR_IO (epoll, timerfd or eventfd could not be made: os_error) */
+/* A loop. what: o is only judged, NULL is fine. free answers the events that nobody took as done(.., NULL) would
+ * owns: the caller frees, after its engines and connections · threads: any; free: with no thread in next · blocks: no
+ * errors: free: none; new: WSC_ERR_INVALID, WSC_ERR_NOMEM, WSC_ERR_IO (epoll, timerfd, eventfd or the standby thread
+ *         could not be made: os_error) */
 WSC_API int wsc_loop_new(const wsc_options *o, wsc_loop **out, wsc_error **err);
 WSC_API void wsc_loop_free(wsc_loop *l);
 
-/* Puts an engine on this loop instead of the library's own, whose crew of C threads runs the callbacks. Only before its first
- * start. errors: WSC_ERR_STATE, WSC_ERR_INVALID */
+/* Puts an engine on this loop instead of the library's own, whose crew of C threads runs the callbacks: here nobody
+ * calls those given to wsc_engine_new, the events stand for them. Only before its first start.
+ * owns: the engine keeps the loop's memory, not its use · threads: any · blocks: no
+ * errors: WSC_ERR_STATE (started, or on a loop already), WSC_ERR_INVALID, WSC_ERR_NOMEM, WSC_ERR_FORKED */
 WSC_API int wsc_loop_add(wsc_loop *l, wsc_engine *e);
 
-/* One fd, readable whenever next(.., 0) has something to do (an event, I/O or a timer) and not otherwise. Poll it, never read it; a
- * host loop may dup it. It belongs to the loop. */
+/* One fd, readable whenever next(.., 0) has something to do (an event, I/O or a timer) and not otherwise. Poll it,
+ * never read it; a host loop may dup it.
+ * owns: it is the loop's, valid until wsc_loop_free · threads: any · blocks: no
+ * errors: -1 for NULL or after a fork */
 WSC_API int wsc_loop_fd(wsc_loop *l);
 
-/* Lends the calling thread: I/O, timers, state machines, until there is an event or timeout_ns (< 0: no limit) has passed.
- * returns WSC_OK with an event out, WSC_AGAIN without · blocks: up to timeout_ns · errors: WSC_ERR_FORKED, WSC_ERR_INVALID */
+/* Lends the calling thread: I/O, timers, state machines, until there is an event or timeout_ns (< 0: no limit) has
+ * passed. returns WSC_OK with an event out, WSC_AGAIN without
+ * owns: the caller answers the event with wsc_event_done, its pointers are borrowed until then
+ * threads: any number at once · blocks: up to timeout_ns
+ * errors: WSC_ERR_FORKED, WSC_ERR_INVALID (NULL, ev's struct_size) */
 WSC_API int wsc_loop_next(wsc_loop *l, int64_t timeout_ns, wsc_event *ev);
 
-/* Makes one thread blocked in next return AGAIN. threads: any · blocks: no */
+/* Makes one thread blocked in next return AGAIN, or else the next one that would block; events still come first.
+ * owns: nothing · threads: any · blocks: no · errors: none */
 WSC_API void wsc_loop_wake(wsc_loop *l);
 
-/* Answers an event; r may be NULL (accept, all consumed). While a session event is out its engine yields no other, but completions and
- * LOG still come. Of a BATCH it is called when the last record was taken, not when its callback returned. */
+/* Answers an event; r may be NULL (accept, all consumed). While a session event is out its engine yields no other, but
+ * completions and LOG still come. Of a BATCH it is called when the last record was taken, not when its callback
+ * returned.
+ * owns: ends the loan of the event's pointers (a BATCH's to who has entered it: at leave); r and what it points to are
+ *       the caller's · threads: any, once an event · blocks: no
+ * errors: WSC_ERR_INVALID (no event, r's struct_size), WSC_ERR_STATE (this wsc_event was answered already: nothing
+ *         changes) */
 WSC_API int wsc_event_done(wsc_event *ev, const wsc_reply *r);
 
-/* Brackets callbacks around a batch (once a batch and reader), so that stop and OnClose know when readers are out. Between them the
- * batch's pointers stay valid even past done. enter: false when the session is over or reader_count are in already. */
+/* Brackets callbacks around a batch (once a batch and reader), so that stop and OnClose know when readers are out.
+ * Between them the batch's pointers stay valid even past done. Each reader enters, before done, with a copy of the
+ * event of its own.
+ * enter: false when it is no batch, the session is over, reader_count are in already or this copy is; then leave does
+ *        nothing
+ * owns: what enter has lent, leave takes back · threads: any · blocks: no · errors: none but that false */
 WSC_API bool wsc_event_enter(wsc_event *ev);
 WSC_API void wsc_event_leave(wsc_event *ev);
 
-/* The next record of a batch that is out, at the core's cursor: 1, or 0 when there is none or the engine wants no more taken (pause,
- * session over). A caller of take gives its done with consumed = 0 + what take gave; the core knows and ignores it.
- * threads: any number at once · blocks: no */
+/* The next record of a batch that is out, at the core's cursor: 1, or 0 when there is none or the engine wants no more
+ * taken (pause, session over). A caller of take gives its done with consumed = 0 + what take gave; the core knows and
+ * ignores it.
+ * owns: out is the caller's, the payload the event's · threads: any number at once · blocks: no · errors: none */
 WSC_API uint32_t wsc_event_take(wsc_event *ev, wsc_record *out);
 
-/* Not 0: give the rest back (done) before taking another record. A plain word to be read without a call; valid as long as the
- * engine. */
+/* Not 0: give the rest back (done) before taking another record. A plain word to be read without a call.
+ * owns: the engine's, valid as long as it is · threads: any · blocks: no · errors: NULL for NULL */
 WSC_API const volatile uint32_t *wsc_engine_control(const wsc_engine *e);
 
-/* Keeps a copy of a batch's records and payload, right-sized, beyond done. */
-WSC_API wsc_batch *wsc_event_hold(const wsc_event *ev); /* NULL: out of memory */
+/* Keeps a copy of a batch's records and payload, right-sized, beyond done; it outlives loop and engine. Its records'
+ * offsets count from its own arena.
+ * owns: the caller unrefs what hold gives; arena and records are borrowed from it · threads: any · blocks: no
+ * errors: hold: NULL: out of memory, or no batch; the others none (of NULL: NULL and 0) */
+WSC_API wsc_batch *wsc_event_hold(const wsc_event *ev);
 WSC_API const uint8_t *wsc_batch_arena(const wsc_batch *b, uint64_t *length);
 WSC_API const wsc_record *wsc_batch_records(const wsc_batch *b, uint32_t *count);
 WSC_API void wsc_batch_unref(wsc_batch *b);
@@ -135,11 +158,18 @@ WSC_API void wsc_batch_unref(wsc_batch *b);
 /* Host adapters (option HOST_ADAPTER): answers the DO_ event with this token; exactly once each.
  * DO_DIAL  OK: open; r may be NULL · an error: the attempt failed
  * DO_PING  OK: the pong came · an error: the link is dead
- * DO_CLOSE, DO_STOP_READING  done, or error */
+ * DO_CLOSE, DO_STOP_READING  done, or error
+ * owns: r is copied; the caller keeps r and error · threads: any · blocks: no
+ * errors: WSC_ERR_STATE (nobody waits for this token: answered already, overtaken by a newer question or given up; or
+ *         never started), WSC_ERR_INVALID, WSC_ERR_FORKED */
 WSC_API int wsc_engine_report(wsc_engine *e, uint64_t token, int status, const wsc_response *r, wsc_error *error);
 
-/* What a host adapter's readers saw, without being asked: an error of status CLOSED (with close code) ends the session; any other
- * is a read error. alive: messages were seen since the last call; counts as life for keepalive. Fenced by epoch. */
+/* What a host adapter's readers saw, without being asked: an error of status CLOSED (with close code) ends the session;
+ * any other is a read error, the 16th in a row without an alive cuts the link; NULL: lost. alive: messages were seen
+ * since the last call; counts as life for keepalive. Fenced by epoch.
+ * owns: the caller keeps error · threads: any · blocks: no
+ * errors: alive: none; read: WSC_ERR_CLOSED (not the session that is open), WSC_ERR_STATE (never started),
+ *         WSC_ERR_INVALID, WSC_ERR_FORKED */
 WSC_API int wsc_engine_report_read(wsc_engine *e, uint64_t epoch, wsc_error *error);
 WSC_API void wsc_engine_report_alive(wsc_engine *e, uint64_t epoch, uint64_t messages, uint64_t bytes);
 

@@ -12,7 +12,10 @@ extern "C" {
  *   type   BOOL | INT | STR (the last value counts) | LIST (each set appends)
  *   scope  ENGINE | CONNECTION (also honoured by a connection without an engine) | LOOP
  *   names  "" where that language has no such option; Python counts times in seconds (float), so the names lose _ms
- * Ids are frozen; rows are only added. */
+ * Ids are frozen; rows are only added.
+ *
+ * CREW_MAX_THREADS is one value a process: of the first engine or connection that uses the library's own loop, until
+ * the last of them is gone. What later ones say is judged and then ignored; so is what wsc_loop_new is given. */
 #define WSC_OPTION_MAP(XX) \
   XX(READER_COUNT, 1, INT, ENGINE, 1, 1, 1024, "", "reader_count", "", "ReaderRoutinesCount", \
      "callbacks of one engine that may run at once; 1 keeps messages strictly in order") \
@@ -118,12 +121,16 @@ typedef struct wsc_option_description {
 
 /* A set of options. Engines and connections copy what they need: it may be changed or freed right after.
  * set_int   INT and BOOL · set_str  STR replaces (NULL unsets), LIST appends
- * errors of a setter: WSC_ERR_INVALID for an unknown id, NULL handle or the wrong type. Values are judged by validate, so that
- *           all violations come together; new and dial call validate themselves.
- * validate  what: one error naming every violation (option, value, limit), one cause link each · errors: WSC_ERR_INVALID
- * info      what: row number index (0 ...) · errors: WSC_ERR_INVALID past the end
- * owns: the caller frees · threads: one at a time a handle · blocks: no */
-WSC_API wsc_options *wsc_options_new(void); /* NULL: out of memory */
+ * errors of a setter: WSC_ERR_INVALID for an unknown id, NULL handle or the wrong type, WSC_ERR_NOMEM. Values are
+ *           judged by validate, so that all violations come together; what takes options (engine, connection, loop)
+ *           validates itself
+ * get_int   INT and BOOL: what was set, else the default · errors: as a setter's
+ * validate  what: one error naming every violation (option, value, limit), one cause link each; NULL: the defaults
+ *           errors: WSC_ERR_INVALID, WSC_ERR_NOMEM
+ * info      what: row number index (0 ...) · errors: WSC_ERR_INVALID past the end, or without out's struct_size
+ * new       NULL: out of memory · free: NULL is fine
+ * owns: the caller frees; strings are copied · threads: one at a time a handle, info any · blocks: no */
+WSC_API wsc_options *wsc_options_new(void);
 WSC_API void wsc_options_free(wsc_options *o);
 WSC_API int wsc_options_set_int(wsc_options *o, int id, int64_t value);
 WSC_API int wsc_options_set_str(wsc_options *o, int id, const char *value);

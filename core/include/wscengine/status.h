@@ -48,21 +48,25 @@ WSC_API const char *wsc_status_text(int status);
   XX(NORMAL, 1000) \
   XX(GOING_AWAY, 1001) \
   XX(PROTOCOL_ERROR, 1002) \
-  XX(UNSUPPORTED_DATA, 1003) XX(NO_STATUS, 1005) XX(ABNORMAL, 1006) XX(INVALID_PAYLOAD, 1007) \
-      XX(POLICY_VIOLATION, 1008) XX(TOO_BIG, 1009) XX(MANDATORY_EXTENSION, 1010) XX(INTERNAL_ERROR, 1011) \
-          XX(SERVICE_RESTART, 1012) XX(TRY_AGAIN_LATER, 1013) XX(BAD_GATEWAY, 1014) XX(TLS_HANDSHAKE, 1015)
+  XX(UNSUPPORTED_DATA, 1003) \
+  XX(NO_STATUS, 1005) XX(ABNORMAL, 1006) XX(INVALID_PAYLOAD, 1007) XX(POLICY_VIOLATION, 1008) XX(TOO_BIG, 1009) \
+      XX(MANDATORY_EXTENSION, 1010) XX(INTERNAL_ERROR, 1011) XX(SERVICE_RESTART, 1012) XX(TRY_AGAIN_LATER, 1013) \
+          XX(BAD_GATEWAY, 1014) XX(TLS_HANDSHAKE, 1015)
 typedef enum wsc_close_code {
 #define XX(name, number) WSC_CLOSE_##name = number,
   WSC_CLOSE_CODE_MAP(XX)
 #undef XX
 } wsc_close_code;
 
-/* Errors are immutable and refcounted; a chain: message() of the outermost tells the whole story, cause() the next link.
- * Getters accept NULL (status OK, message "", 0, NULL).
- * close_code: of the close the error stands for, else 0 · os_error: an errno, else 0 · http_status: of a refused upgrade, else 0
+/* Errors are immutable and refcounted; a chain: message() of the outermost tells the whole story, cause() the next
+ * link. Getters accept NULL (status OK, message "", 0, NULL).
+ * close_code: of the close the error stands for, else 0 · os_error: an errno, else 0 · http_status: of a refused
+ * upgrade, else 0
  * host: the host language's own exception object, found along the chain; NULL when there is none
- * new: takes over one reference to cause (also on failure) and the host object (host_drop is called when the error dies)
- * owns: what new and ref give must be unref'd · threads: any · blocks: no · errors: new: WSC_ERR_NOMEM */
+ * new: takes over one reference to cause (also on failure) and the host object (host_drop is called when the error
+ *      dies)
+ * owns: what new and ref give must be unref'd · threads: any · blocks: no
+ * errors: new: WSC_ERR_NOMEM, WSC_ERR_INVALID (out NULL, a status that is no error's) */
 WSC_API int wsc_error_status(const wsc_error *e);
 WSC_API const char *wsc_error_message(const wsc_error *e);
 WSC_API const wsc_error *wsc_error_cause(const wsc_error *e);
