@@ -109,6 +109,7 @@ struct wsc_connection {
   bool ping_behind;                 /* data stood before it */
   uint64_t acked;                   /* while blocked or held: bytes acknowledged at the last look */
   int64_t unanswered_ns;            /* since when nothing was; 0: nothing waits for an answer */
+  int64_t still_ns;                 /* since when the peer has neither taken nor sent anything */
   uint64_t ping_serial;
   int64_t ping_at_ns, rtt_last_ns, rtt_smoothed_ns, last_byte_ns;
   struct op_list pings;

@@ -282,19 +282,17 @@ int wsc_connection_read(wsc_connection *k, const wsc_context *c, wsc_message *ou
   return r;
 }
 
-/* A write that finds no room. The lock is held and let go. data must stay until the operation has ended. */
-static int write_waits(wsc_connection *k, const wsc_context *c, int type, const uint8_t *p, size_t n, bool copy,
-                       uint64_t token, wsc_op **out, wsc_error **err) {
+/* A write that finds no room waits in op. The lock is held and let go. Its data stay until the operation has ended. */
+static int write_waits(wsc_connection *k, const wsc_context *c, const uint8_t *p, size_t n, bool copy, wsc_op *op,
+                       wsc_op **out, wsc_error **err) {
   unsigned long long queued = k->tx_bytes;
   pthread_mutex_unlock(&k->lock);
-  if (c && c->deadline_ns && c->deadline_ns <= os_now_ns())
+  if (c && c->deadline_ns && c->deadline_ns <= os_now_ns()) {
+    op_refuse(op);
     return error_set(err, WSC_ERR_QUEUE_FULL,
                      "write: no room for %zu bytes beside the %llu that wait (send_queue_bytes is %llu)", n, queued,
                      (unsigned long long)k->send_bytes);
-  wsc_op *op;
-  int r = begin(k, OP_WRITE, c, token, &op, err);
-  if (r) return r;
-  op->type = type;
+  }
   op->data = p;
   op->length = n;
   if (copy) {
@@ -309,7 +307,7 @@ static int write_waits(wsc_connection *k, const wsc_context *c, int type, const 
   pthread_mutex_lock(&k->lock);
   if (k->state != CONN_OPEN || k->fenced) { /* it ended meanwhile; its run may not come again */
     wsc_error *e = NULL;
-    r = unlock_with(k, not_open(k, "write", &e));
+    int r = unlock_with(k, not_open(k, "write", &e));
     op_complete(op, r, e);
     return op_begun(op, out);
   }
@@ -328,13 +326,18 @@ static int write_now(wsc_connection *k, int type, const uint8_t *p, size_t n, ws
 
 int wsc_connection_write_begin(wsc_connection *k, const wsc_context *c, int type, const uint8_t *p, size_t n,
                                uint64_t token, wsc_op **out, wsc_error **err) {
+  wsc_op *op;
   int r = usable(k, "write", err);
   if (r || (r = send_check(type, p, n, err))) return r;
+  if ((r = begin(k, OP_WRITE, c, token, &op, err)))
+    return r; /* before the message leaves: an error must mean that it has not */
+  op->type = type;
   r = write_now(k, type, p, n, err);
-  if (r == WSC_AGAIN) return write_waits(k, c, type, p, n, true, token, out, err);
-  if (r || (!token && !out)) return r;
-  wsc_op *op;
-  if ((r = begin(k, OP_WRITE, c, token, &op, err))) return r;
+  if (r == WSC_AGAIN) return write_waits(k, c, p, n, true, op, out, err);
+  if (r) {
+    op_refuse(op);
+    return r;
+  }
   op_complete(op, WSC_OK, NULL);
   return op_begun(op, out);
 }
@@ -346,8 +349,12 @@ int wsc_connection_write(wsc_connection *k, const wsc_context *c, int type, cons
   if (c && wsc_cancel_fired(c->cancel)) return error_set(err, WSC_ERR_CANCELED, "write: canceled before it began");
   r = write_now(k, type, p, n, err);
   if (r != WSC_AGAIN) return r;
+  pthread_mutex_unlock(&k->lock);
   wsc_op *op;
-  r = write_waits(k, c, type, p, n, false, 0, &op, err);
+  if ((r = begin(k, OP_WRITE, c, 0, &op, err))) return r;
+  op->type = type;
+  pthread_mutex_lock(&k->lock);
+  r = write_waits(k, c, p, n, false, op, &op, err);
   return r ? r : op_finish(op, err);
 }
 

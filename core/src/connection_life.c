@@ -11,6 +11,7 @@
 #include <string.h>
 
 enum { PING_BYTES = 64 }; /* what a ping, framed and encrypted, has at most */
+static const int64_t HANG_LEAST_NS = 60 * NS_PER_S;
 
 static int ping(wsc_connection *k, int64_t now) {
   uint8_t payload[8];
@@ -60,28 +61,34 @@ static bool ping_is_under_way(wsc_connection *k) {
   return moved;
 }
 
-/* While the socket is full no ping leaves, and while it is not read no pong is seen. A peer that is there acknowledges what is in flight, and answers the
- * kernel's probes of a shut window; so a slow reader is never taken for a dead link. Two looks, so that a probe on its way just now is not one. */
+static bool cut_off(wsc_connection *k, const char *what, int64_t limit) {
+  struct error_info info = {.status = WSC_ERR_CLOSED, .close_code = WSC_CLOSE_ABNORMAL, .timer = WSC_TIMER_KEEPALIVE};
+  connection_dead(
+      k, WSC_TIMER_KEEPALIVE,
+      error_make(&info, "%s: link is dead: %s for %lld ms", k->url.shown, what, (long long)(limit / NS_PER_MS)));
+  return true;
+}
+
+/* While the socket is full no ping leaves, and while it is not read no pong is seen. A peer that is there acknowledges what is in flight, and answers
+ * the kernel's probes of a shut window; so a slow reader is not taken for a dead link (two looks, so that a probe on its way just now
+ * is not one). But one that shuts its window for long, although we read all it sends, and sends nothing, hangs. */
 static bool is_cut_off(wsc_connection *k, int64_t now) {
   struct progress p;
-  int64_t limit = k->alive.interval + k->alive.timeout;
+  int64_t limit = k->alive.interval + k->alive.timeout, hang = limit > HANG_LEAST_NS ? limit : HANG_LEAST_NS;
   if ((!k->blocked && !k->held) || !k->alive.interval || !transport_progress(&k->transport, &p)) {
-    k->unanswered_ns = 0;
+    k->unanswered_ns = k->still_ns = 0;
     return false;
   }
-  if (!p.unanswered) k->unanswered_ns = 0;
-  else if (!k->unanswered_ns || p.acked != k->acked) k->unanswered_ns = now;
+  bool moved = p.acked != k->acked;
   k->acked = p.acked;
+  if (!p.unanswered) k->unanswered_ns = 0;
+  else if (!k->unanswered_ns || moved) k->unanswered_ns = now;
+  if (moved || k->held || !k->still_ns || k->alive.last_life > k->still_ns) k->still_ns = now;
   int64_t since = k->unanswered_ns ? k->unanswered_ns : now;
-  if (now - since < limit) {
-    k->due_ns = earlier(k->due_ns, since + limit);
-    return false;
-  }
-  struct error_info info = {.status = WSC_ERR_CLOSED, .close_code = WSC_CLOSE_ABNORMAL, .timer = WSC_TIMER_KEEPALIVE};
-  connection_dead(k, WSC_TIMER_KEEPALIVE,
-                  error_make(&info, "%s: link is dead: nothing of what was sent was acknowledged for %lld ms",
-                             k->url.shown, (long long)(limit / NS_PER_MS)));
-  return true;
+  if (now - since >= limit) return cut_off(k, "nothing of what was sent was acknowledged", limit);
+  if (now - k->still_ns >= hang) return cut_off(k, "the peer has taken and sent nothing", hang);
+  k->due_ns = earlier(k->due_ns, earlier(since + limit, k->still_ns + hang));
+  return false;
 }
 
 void connection_keepalive(wsc_connection *k, int64_t now) {
