@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-enum { POOL_ARENAS = 8, POOL_SHELLS = 8, SHELL_RECORDS = 4096, FIRST_RECORDS = 32 };
+enum { POOL_ARENAS = 3, POOL_SHELLS = 8, SHELL_RECORDS = 4096, FIRST_RECORDS = 32 };
 
 struct arena_pool {
   pthread_mutex_t lock;
@@ -244,6 +244,21 @@ struct wsc_batch *batch_rest(struct wsc_batch *b, uint32_t from) {
   if (b->arena != NULL) arena_ref(rest->arena = b->arena);
   else rest->parent = batch_ref(b->parent != NULL ? b->parent : b);
   return rest;
+}
+
+int batch_message(const struct wsc_batch *b, uint32_t index, wsc_message *out) {
+  const wsc_record *r = &b->records[index];
+  uint8_t *copy = mem_alloc((size_t)r->length + 1);
+  if (copy == NULL) return WSC_ERR_NOMEM;
+  if (r->length > 0) memcpy(copy, b->base + r->offset, r->length);
+  copy[r->length] = 0; /* handy in a debugger; not promised */
+  *out = (wsc_message){.struct_size = sizeof *out,
+                       .type = r->type,
+                       .data = copy,
+                       .length = r->length,
+                       .received_ns = b->received_ns,
+                       .owner = copy};
+  return WSC_OK;
 }
 
 bool batch_pack(struct wsc_batch *b, uint8_t *to, size_t capacity, uint64_t *length) {

@@ -59,6 +59,8 @@ struct wsc_batch *batch_rest(struct wsc_batch *b, uint32_t from);
 /* Payload of the records from b->taken on, one after the other at to (of capacity bytes), with b->packed pointing there. false: it does not fit,
  * or there is no memory for the records. */
 bool batch_pack(struct wsc_batch *b, uint8_t *to, size_t capacity, uint64_t *length);
+/* A record as a message of its own, for wsc_message_free. WSC_OK or WSC_ERR_NOMEM. */
+int batch_message(const struct wsc_batch *b, uint32_t index, wsc_message *out);
 /* What it costs to keep it: bound of the receive queue. */
 uint64_t batch_cost(const struct wsc_batch *b);
 

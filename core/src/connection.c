@@ -314,17 +314,7 @@ wsc_error *connection_error(wsc_connection *k) {
 
 static int take_message(wsc_connection *k, wsc_message *out) {
   struct wsc_batch *b = k->queue.head;
-  const wsc_record *r = &b->records[b->taken];
-  uint8_t *copy = mem_alloc(r->length + 1);
-  if (!copy) return WSC_ERR_NOMEM;
-  memcpy(copy, b->base + r->offset, r->length);
-  copy[r->length] = 0; /* handy in a debugger; not promised */
-  *out = (wsc_message){.struct_size = sizeof *out,
-                       .type = r->type,
-                       .data = copy,
-                       .length = r->length,
-                       .received_ns = b->received_ns,
-                       .owner = copy};
+  if (batch_message(b, b->taken, out)) return WSC_ERR_NOMEM;
   bool full = receive_full(k);
   batch_queue_pop(&k->queue);
   b->taken++;

@@ -92,7 +92,7 @@ struct wsc_connection {
   _Atomic bool offers; /* a batch may be taken: queue is not empty and no read waits for it */
   struct op_list reads;
 
-  struct tx_chunk *tx_head, *tx_tail;
+  struct tx_chunk *tx_head, *tx_tail, *tx_spare;
   uint64_t tx_bytes;
   struct buffer control; /* pings and pongs: between chunks */
   size_t control_sent;
@@ -177,7 +177,8 @@ int send_control(wsc_connection *k, int opcode, const uint8_t *p,
 int send_message(wsc_connection *k, int type, const uint8_t *p, size_t n); /* OK, AGAIN: no room, CLOSED, NOMEM, IO */
 void send_close(wsc_connection *k, int code, const char *reason);
 void send_drop(wsc_connection *k);
-void send_admit(wsc_connection *k); /* writes that waited for room */
+void send_uncorked(wsc_connection *k); /* the last cork was pulled */
+void send_admit(wsc_connection *k);    /* writes that waited for room */
 int send_check(int type, const uint8_t *p, size_t n, wsc_error **err);
 
 #endif

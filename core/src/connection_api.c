@@ -386,7 +386,10 @@ int wsc_connection_write_many(wsc_connection *k, const wsc_context *c, const wsc
     r = send_message(k, (int)messages[at].type, messages[at].data, messages[at].length);
     if (r) break;
   }
-  if (--k->corks == 0) send_flush(k, 0);
+  if (--k->corks == 0) {
+    send_flush(k, 0);
+    send_uncorked(k);
+  }
   if (r == WSC_ERR_CLOSED) r = not_open(k, "write_many", err);
   else if (r < 0) error_set(err, r, "write_many: %s", wsc_status_text(r));
   pthread_mutex_unlock(&k->lock);
@@ -494,7 +497,10 @@ int wsc_connection_uncork(wsc_connection *k, wsc_error **err) {
   if (r) return r;
   pthread_mutex_lock(&k->lock);
   if (k->corks == 0) r = error_set(err, WSC_ERR_STATE, "uncork: the connection is not corked");
-  else if (--k->corks == 0) send_flush(k, 0);
+  else if (--k->corks == 0) {
+    send_flush(k, 0);
+    send_uncorked(k);
+  }
   if (!r && (k->state != CONN_OPEN || k->broken)) r = not_open(k, "uncork", err);
   return unlock_with(k, r);
 }

@@ -25,7 +25,9 @@ int send_check(int type, const uint8_t *p, size_t n, wsc_error **err) {
 /* ---- chunks -------------------------------------------------------------------------------------------------------- */
 
 static struct tx_chunk *add_chunk(wsc_connection *k, size_t capacity) {
-  struct tx_chunk *c = mem_alloc(sizeof *c + capacity);
+  struct tx_chunk *c = capacity == CHUNK_BYTES ? k->tx_spare : NULL;
+  if (c) k->tx_spare = NULL;
+  else c = mem_alloc(sizeof *c + capacity);
   if (!c) return NULL;
   *c = (struct tx_chunk){.capacity = capacity};
   if (k->tx_tail) k->tx_tail->next = c;
@@ -34,15 +36,23 @@ static struct tx_chunk *add_chunk(wsc_connection *k, size_t capacity) {
   return c;
 }
 
+/* A large chunk is kept for the next while the connection is corked: the allocator would give its pages back each time. */
 static void drop_head(wsc_connection *k) {
   struct tx_chunk *c = k->tx_head;
   k->tx_head = c->next;
   if (!k->tx_head) k->tx_tail = NULL;
-  mem_free(c);
+  if (k->corks && c->capacity == CHUNK_BYTES && !k->tx_spare) k->tx_spare = c;
+  else mem_free(c);
+}
+
+void send_uncorked(wsc_connection *k) {
+  mem_free(k->tx_spare);
+  k->tx_spare = NULL;
 }
 
 void send_drop(wsc_connection *k) {
   while (k->tx_head) drop_head(k);
+  send_uncorked(k);
   k->tx_bytes = 0;
   buffer_free(&k->control);
   k->control_sent = 0;

@@ -120,12 +120,16 @@ int wsc_engine_new(const char *url, const wsc_callbacks *cb, void *user, const w
     goto fail;
   }
   e->base_options = options_ref(e->options);
-  if (url_copy(&e->url, &e->base_url)) {
+  bool hook = options_int(o, WSC_OPT_ASK_BEFORE_ATTEMPT) || e->callbacks.before_attempt; /* only it changes the URL */
+  if (hook && url_copy(&e->url, &e->base_url)) {
     r = error_set(err, WSC_ERR_NOMEM, "out of memory for an engine");
     goto fail;
   }
   configure(e);
-  host_init(e);
+  if (host_init(e)) {
+    r = error_set(err, WSC_ERR_NOMEM, "out of memory for an engine");
+    goto fail;
+  }
   if (e->url.secure && !e->host.used && (r = tls_context_new(e->options, &e->trust, err))) goto fail;
   e->log = options_log(e->options, &e->log_self);
   int level = (int)options_int(e->options, WSC_OPT_LOG_LEVEL);

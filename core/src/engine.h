@@ -58,15 +58,16 @@ enum host_question { HOST_DIAL, HOST_PING, HOST_CLOSE, HOST_STOP_READING, HOST_Q
 struct host_ask {
   struct event_node node;
   wsc_engine *engine;
-  int type;       /* enum wsc_event_type */
-  uint64_t token; /* 0: none is out */
+  int type;         /* enum wsc_event_type */
+  uint64_t token;   /* 0: none is out */
+  uint64_t attempt; /* whose question it is: an answer that comes later means nothing to the next session */
   int close_code;
   int64_t timeout_ns, due_ns;
   char reason[124];
 };
 struct host_link {
   bool used;
-  struct host_ask asks[HOST_QUESTIONS];
+  struct host_ask *asks; /* HOST_QUESTIONS of them; NULL unless used */
   uint64_t tokens;
   wsc_response *response;
   struct keepalive alive;
@@ -178,6 +179,7 @@ void engine_pump(wsc_engine *e);              /* posts the next session event if
 bool engine_seize(
     wsc_engine *e); /* the records not yet taken of the batch that is out go back; false: it must be waited for */
 void engine_set_control(wsc_engine *e);
+bool engine_holds_lock(int type); /* the engine holds the read lock while such an event is out */
 int engine_read(void *self, wsc_connection *k, wsc_message *out);
 
 /* engine_pause.c: lock held */
@@ -202,7 +204,7 @@ void link_forget(wsc_engine *e); /* the session's counters are added up before i
 void link_stop_reading(wsc_engine *e);
 
 /* engine_host.c: lock held */
-void host_init(wsc_engine *e);
+int host_init(wsc_engine *e); /* WSC_OK or WSC_ERR_NOMEM */
 void host_ask(wsc_engine *e, enum host_question q, int code, const char *reason, int64_t timeout_ns);
 void host_run(wsc_engine *e, int64_t now_ns);
 void host_free(wsc_engine *e);

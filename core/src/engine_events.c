@@ -26,13 +26,13 @@ void engine_set_control(wsc_engine *e) {
 /* ---- when ---------------------------------------------------------------------------------------------------------- */
 
 /* The engine holds the read lock in these. */
-static bool holds_lock(int type) {
+bool engine_holds_lock(int type) {
   return type == WSC_EVENT_READ_ERROR || type == WSC_EVENT_CLOSED || type == WSC_EVENT_CLOSE_ERROR;
 }
 
 static bool may_raise_pending(const wsc_engine *e) {
   if (e->out && !(e->out == WSC_EVENT_BATCH && e->grace_over)) return false;
-  return !(holds_lock(e->pending.type) && e->paused);
+  return !(engine_holds_lock(e->pending.type) && e->paused);
 }
 
 static bool may_raise_batch(wsc_engine *e) {
@@ -323,6 +323,20 @@ int wsc_event_done(wsc_event *ev, const wsc_reply *r) {
   }
 }
 
+/* One record of the batch that is out, as a message; WSC_AGAIN: there is none left. Copied before it is taken: without memory it stays. */
+static int take_one(wsc_engine *e, struct wsc_batch *b, wsc_message *out) {
+  uint32_t at = atomic_load_explicit(&b->cursor, memory_order_relaxed);
+  while (at < b->count) {
+    if (batch_message(b, at, out)) return WSC_ERR_NOMEM;
+    if (atomic_compare_exchange_weak_explicit(&b->cursor, &at, at + 1, memory_order_relaxed, memory_order_relaxed)) {
+      if (at + 1 == b->count) batch_done(e, b, NULL); /* the last one was taken here, not by a reader */
+      return WSC_OK;
+    }
+    wsc_message_free(out);
+  }
+  return WSC_AGAIN;
+}
+
 /* A read verb on a session's connection: only where the engine does not take messages itself. What is out comes first. */
 int engine_read(void *self, wsc_connection *k, wsc_message *out) {
   wsc_engine *e = self;
@@ -332,25 +346,7 @@ int engine_read(void *self, wsc_connection *k, wsc_message *out) {
   bool over = !e->session || e->session->connection != k;   /* the connection itself says how it ended */
   bool hosted = !e->has_callbacks && (e->out || e->active); /* its callbacks run on threads only the host knows */
   int r = inside || over || e->paused || hosted ? WSC_AGAIN : WSC_ERR_STATE;
-  if (r == WSC_AGAIN && b) {
-    uint32_t at = atomic_fetch_add_explicit(&b->cursor, 1, memory_order_relaxed);
-    if (at < b->count) {
-      const wsc_record *record = &b->records[at];
-      uint8_t *copy = mem_alloc(record->length + 1);
-      if (copy) {
-        memcpy(copy, b->base + record->offset, record->length);
-        copy[record->length] = 0;
-        *out = (wsc_message){.struct_size = sizeof *out,
-                             .type = record->type,
-                             .data = copy,
-                             .length = record->length,
-                             .received_ns = b->received_ns,
-                             .owner = copy};
-        r = WSC_OK;
-      } else r = WSC_ERR_NOMEM;
-      if (at + 1 == b->count) batch_done(e, b, NULL); /* the last one was taken here, not by a reader */
-    }
-  }
+  if (r == WSC_AGAIN && b) r = take_one(e, b, out);
   pthread_mutex_unlock(&e->lock);
   return r;
 }

@@ -40,21 +40,25 @@ static int done(struct event_node *n, wsc_event *ev, const wsc_reply *r) {
   return WSC_OK;
 }
 
-void host_init(wsc_engine *e) {
+int host_init(wsc_engine *e) {
   static const int types[HOST_QUESTIONS] = {WSC_EVENT_DO_DIAL, WSC_EVENT_DO_PING, WSC_EVENT_DO_CLOSE,
                                             WSC_EVENT_DO_STOP_READING};
   struct host_link *h = &e->host;
+  h->rtt_last_ns = h->rtt_smoothed_ns = -1;
+  h->readers_out = true;
+  if (!h->used) return WSC_OK;
+  if (!(h->asks = mem_zalloc(HOST_QUESTIONS * sizeof *h->asks))) return WSC_ERR_NOMEM;
   for (int q = 0; q < HOST_QUESTIONS; q++)
     h->asks[q] =
         (struct host_ask){.node = {.owner = &e->actor, .fill = fill, .done = done}, .engine = e, .type = types[q]};
   h->alive.interval = options_int(e->options, WSC_OPT_KEEPALIVE_INTERVAL_MS) * NS_PER_MS;
   h->alive.timeout = options_int(e->options, WSC_OPT_KEEPALIVE_TIMEOUT_MS) * NS_PER_MS;
   h->alive.data_idle = options_int(e->options, WSC_OPT_DATA_IDLE_TIMEOUT_MS) * NS_PER_MS;
-  h->rtt_last_ns = h->rtt_smoothed_ns = -1;
-  h->readers_out = true;
+  return WSC_OK;
 }
 
 void host_free(wsc_engine *e) {
+  mem_free(e->host.asks);
   wsc_response_free(e->host.response);
   wsc_error_unref(e->host.error);
   wsc_error_unref(e->host.read_error);
@@ -63,6 +67,7 @@ void host_free(wsc_engine *e) {
 void host_ask(wsc_engine *e, enum host_question q, int code, const char *reason, int64_t timeout_ns) {
   struct host_ask *ask = &e->host.asks[q];
   ask->token = ++e->host.tokens; /* an older question of the same kind is answered by nobody any more */
+  ask->attempt = e->session ? e->session->attempt : 0;
   ask->close_code = code;
   ask->timeout_ns = timeout_ns;
   ask->due_ns = timeout_ns > 0 && q == HOST_CLOSE ? os_now_ns() + timeout_ns : 0;
@@ -171,10 +176,11 @@ int wsc_engine_report(wsc_engine *e, uint64_t token, int status, const wsc_respo
   int bad = engine_usable(e, "report", NULL);
   if (bad) return bad;
   pthread_mutex_lock(&e->lock);
-  int q = 0;
+  int q = e->host.used ? 0 : HOST_QUESTIONS;
   while (q < HOST_QUESTIONS && (!token || e->host.asks[q].token != token)) q++;
   if (q < HOST_QUESTIONS) e->host.asks[q].token = 0;
-  switch (q) {
+  bool late = q < HOST_QUESTIONS && (!e->session || e->host.asks[q].attempt != e->session->attempt);
+  switch (late ? HOST_QUESTIONS : q) {
   case HOST_DIAL: dialed(e, status, r, error); break;
   case HOST_PING: ponged(e, status, error); break;
   case HOST_CLOSE: host_closed(e, status, error); break;

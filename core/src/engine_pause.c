@@ -10,13 +10,9 @@ uint64_t engine_thread_id(void) {
   return (uint64_t)(uintptr_t)&here;
 }
 
-static bool held_by_engine(const wsc_engine *e) {
-  return e->out == WSC_EVENT_READ_ERROR || e->out == WSC_EVENT_CLOSED || e->out == WSC_EVENT_CLOSE_ERROR;
-}
-
 void engine_grant_pauses(wsc_engine *e) {
   engine_set_control(e);
-  if (!e->pauses.head || e->paused || held_by_engine(e) || !engine_seize(e)) return;
+  if (!e->pauses.head || e->paused || engine_holds_lock(e->out) || !engine_seize(e)) return;
   wsc_op *op = e->pauses.head;
   op_list_remove(&e->pauses, op);
   e->paused = true;
@@ -43,7 +39,7 @@ static int pause_begin(wsc_engine *e, const wsc_context *c, uint64_t holder, uin
   op->serial = holder;
   pthread_mutex_lock(&e->lock);
   bool nested = holder && e->paused && e->pause_holder == holder;
-  bool inside = held_by_engine(e) && callback_of(e); /* the engine holds it for this very callback */
+  bool inside = engine_holds_lock(e->out) && callback_of(e); /* the engine holds it for this very callback */
   if (e->life.phase == PHASE_IDLE && !(e->wishes & WISH_START)) {
     pthread_mutex_unlock(&e->lock);
     op_refuse(op);
@@ -76,7 +72,7 @@ int wsc_engine_resume(wsc_engine *e) {
   int r = engine_usable(e, "resume", NULL);
   if (r) return r;
   pthread_mutex_lock(&e->lock);
-  bool inside = held_by_engine(e) && callback_of(e);
+  bool inside = engine_holds_lock(e->out) && callback_of(e);
   if (!e->paused && !inside) r = WSC_ERR_STATE;
   else if (e->paused && --e->pause_depth == 0) engine_end_pause(e);
   pthread_mutex_unlock(&e->lock);

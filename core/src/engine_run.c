@@ -174,6 +174,7 @@ void engine_run(struct actor *a, uint32_t why) {
     link_abort(e, WSC_CLOSE_GOING_AWAY);
     engine_end_run(e, WSC_STOPPED_BY_STOP);
   }
+  if (why & ACTOR_SLEPT && e->host.open) keepalive_probe(&e->host.alive, now);
   if (e->host.used) host_run(e, now);
   int64_t due = expire(e, why, now);
   unsigned news = link_news(e);

@@ -10,18 +10,11 @@ static size_t big_endian(uint8_t *out, uint64_t value, size_t bytes) {
   return bytes;
 }
 
-size_t frame_header(uint8_t out[FRAME_HEADER_MAX], bool fin, int opcode, uint64_t length, const uint8_t key[4]) {
-  size_t n = 2;
+size_t frame_header_long(uint8_t out[FRAME_HEADER_MAX], bool fin, int opcode, uint64_t length, const uint8_t key[4]) {
+  size_t bytes = length <= UINT16_MAX ? 2 : 8;
   out[0] = (uint8_t)((fin ? 0x80 : 0) | (opcode & 0x0f));
-  if (length < 126) {
-    out[1] = (uint8_t)(0x80 | length);
-  } else if (length <= UINT16_MAX) {
-    out[1] = 0x80 | 126;
-    n += big_endian(out + 2, length, 2);
-  } else {
-    out[1] = 0x80 | 127;
-    n += big_endian(out + 2, length, 8);
-  }
+  out[1] = (uint8_t)(0x80 | (bytes == 2 ? 126 : 127));
+  size_t n = 2 + big_endian(out + 2, length, bytes);
   memcpy(out + n, key, 4);
   return n + 4;
 }

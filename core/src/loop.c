@@ -390,6 +390,8 @@ void loop_run_protocol(wsc_loop *l) {
   if (!l->polling) poll_once(l, 0, NULL);
   for (unsigned n = 0; l->run_head && n < RUNS_PER_POLL; n++) run_one(l);
   if (l->event_head || l->run_head) raise_fd(l);
+  if (!l->polling && l->next_waiters) pthread_cond_signal(&l->next_cond); /* who came meanwhile must poll now */
+  else if (!l->polling && l->lend_waiters) pthread_cond_broadcast(&l->op_cond);
   pthread_mutex_unlock(&l->lock);
 }
 

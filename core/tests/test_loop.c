@@ -318,6 +318,119 @@ static void freeing_a_running_engine_cuts_its_run(void) {
   tear_down(&b);
 }
 
+/* Taken one by one, where the host reads them: in its own buffer. */
+static void records_are_taken_from_the_host_s_buffer(void) {
+  struct bed b;
+  uint8_t mine[16];
+  wsc_record record;
+  set_up(&b);
+  wsc_event opened = open_it(&b);
+  accept_open(&b, &opened);
+  peer_bytes(b.peer.fd, "\x81\x02hi\x82\x03you\x81\x05there", 16);
+  wsc_event ev = event();
+  ev.host_buffer = mine;
+  ev.host_capacity = sizeof mine;
+  CHECK_EQ(wsc_loop_next(b.loop, 10 * SECOND, &ev), WSC_OK);
+  CHECK(ev.flags & WSC_EVENT_IN_HOST);
+  CHECK_EQ(ev.count, 3);
+  CHECK_EQ(wsc_event_take(&ev, &record), 1);
+  CHECK_EQ(record.length, 2);
+  CHECK_BYTES(ev.arena + record.offset, "hi", 2);
+  wsc_reply rest = {.struct_size = sizeof rest};
+  wsc_event_done(&ev, &rest);
+
+  memset(mine, 0, sizeof mine);
+  ev = event();
+  ev.host_buffer = mine;
+  ev.host_capacity = sizeof mine;
+  CHECK_EQ(wsc_loop_next(b.loop, 10 * SECOND, &ev), WSC_OK);
+  CHECK(ev.flags & WSC_EVENT_IN_HOST);
+  CHECK_EQ(ev.count, 2);
+  CHECK_EQ(ev.arena_length, 8);
+  CHECK_EQ(wsc_event_take(&ev, &record), 1);
+  CHECK_EQ(record.type, WSC_BINARY);
+  CHECK_EQ(record.length, 3);
+  CHECK_BYTES(ev.arena + record.offset, "you", 3);
+  CHECK_EQ(wsc_event_take(&ev, &record), 1);
+  CHECK_EQ(record.length, 5);
+  CHECK_BYTES(ev.arena + record.offset, "there", 5);
+  CHECK_EQ(wsc_event_take(&ev, &record), 0);
+  wsc_event_done(&ev, &rest);
+  settle(&b);
+  tear_down(&b);
+}
+
+static void answer_close(struct bed *b) {
+  uint8_t got[125];
+  size_t n;
+  settle(b);
+  CHECK_EQ(peer_frame(&b->peer, got, sizeof got, &n), 0x88);
+  peer_send(&b->peer, 8, got, n);
+}
+
+static void a_stop_ends_a_pause_that_was_begun_for_an_event(void) {
+  struct bed b;
+  set_up(&b);
+  wsc_event opened = open_it(&b);
+  accept_open(&b, &opened);
+  CHECK_EQ(wsc_engine_pause_begin(b.engine, NULL, 5, NULL, NULL), WSC_OK);
+  wsc_event ev = expect(&b, WSC_EVENT_OP_DONE);
+  CHECK_EQ(ev.token, 5);
+  CHECK_EQ(ev.status, WSC_OK);
+  wsc_event_done(&ev, NULL);
+  peer_send(&b.peer, 1, "unheard", 7);
+  CHECK_EQ(readable(&b, 10000), 1);
+  settle(&b); /* it holds */
+
+  CHECK_EQ(wsc_engine_stop_begin(b.engine, NULL, 6, NULL, NULL), WSC_OK);
+  ev = expect(&b, WSC_EVENT_CLOSED);
+  wsc_event_done(&ev, NULL);
+  answer_close(&b);
+  ev = expect(&b, WSC_EVENT_STOPPED);
+  CHECK_EQ(ev.status, WSC_STOPPED_BY_STOP);
+  wsc_event_done(&ev, NULL);
+  ev = expect(&b, WSC_EVENT_OP_DONE);
+  CHECK_EQ(ev.token, 6);
+  CHECK_EQ(ev.status, WSC_OK);
+  wsc_event_done(&ev, NULL);
+  CHECK_EQ(wsc_engine_resume(b.engine), WSC_ERR_STATE);
+  tear_down(&b);
+}
+
+static void a_session_of_an_earlier_run_has_no_say_in_a_later_one(void) {
+  struct bed b;
+  set_up(&b);
+  wsc_event opened = open_it(&b);
+  wsc_session *kept = wsc_session_ref(opened.session);
+  accept_open(&b, &opened);
+  wsc_session_exit(kept);
+  wsc_event ev = expect(&b, WSC_EVENT_CLOSED);
+  wsc_event_done(&ev, NULL);
+  answer_close(&b);
+  ev = expect(&b, WSC_EVENT_STOPPED);
+  CHECK_EQ(ev.status, WSC_STOPPED_BY_EXIT);
+  wsc_event_done(&ev, NULL);
+  settle(&b);
+  peer_drop(&b.peer);
+
+  CHECK_EQ(wsc_engine_start_begin(b.engine, NULL, 1, NULL, NULL), WSC_OK);
+  wsc_session_exit(kept); /* while it dials */
+  settle(&b);
+  peer_accept(&b.peer);
+  opened = expect(&b, WSC_EVENT_OPENED);
+  CHECK_EQ(opened.epoch, 2);
+  accept_open(&b, &opened);
+  wsc_session_exit(kept);
+  wsc_session_restart(kept);
+  settle(&b);
+  CHECK_EQ(wsc_engine_state(b.engine), WSC_STATE_OPEN);
+  peer_send(&b.peer, 1, "hello", 5);
+  ev = expect(&b, WSC_EVENT_BATCH);
+  wsc_event_done(&ev, NULL);
+  wsc_session_unref(kept);
+  tear_down(&b);
+}
+
 struct lent {
   struct bed *bed;
   uint64_t *next; /* the number that must come next */
@@ -378,12 +491,15 @@ int main(void) {
   one_session_event_is_out_at_a_time();
   what_was_not_consumed_comes_again_first();
   a_batch_goes_into_the_host_s_buffer_when_it_fits();
+  records_are_taken_from_the_host_s_buffer();
   a_completion_comes_while_an_event_is_out();
   a_blocking_wait_lends_the_only_thread();
   back_pressure_reaches_the_peer_and_ends();
   wake_ends_one_wait();
   a_cancelled_dial_ends_the_start();
   freeing_a_running_engine_cuts_its_run();
+  a_stop_ends_a_pause_that_was_begun_for_an_event();
+  a_session_of_an_earlier_run_has_no_say_in_a_later_one();
   many_threads_lent_to_one_loop_keep_the_order();
   return 0;
 }

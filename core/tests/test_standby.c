@@ -1,0 +1,153 @@
+/* A host's loop that nobody drives: the library keeps its protocol going, and hands the polling over to whoever comes meanwhile. */
+#define _GNU_SOURCE
+#include "loop.h"
+#include "os.h"
+#include "peer.h"
+#include "wscengine.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+/* ---- the standby's look, held ---------------------------------------------------------------------------------------- */
+
+static _Atomic(wsc_loop *)
+    watched; /* the next look at this loop that finds something is held until a thread waits in next */
+static atomic_bool held;
+
+static unsigned waiting_in_next(wsc_loop *l) {
+  pthread_mutex_lock(&l->lock);
+  unsigned n = l->next_waiters;
+  pthread_mutex_unlock(&l->lock);
+  return n;
+}
+
+/* Takes the place of the C library's. */
+int epoll_wait(int fd, struct epoll_event *events, int max, int timeout) {
+  int n = (int)syscall(SYS_epoll_pwait, fd, events, max, timeout, NULL, (size_t)0);
+  wsc_loop *l = watched;
+  if (l && fd == wsc_loop_fd(l) && timeout == 0 && n > 0) {
+    watched = NULL;
+    held = true;
+    for (int i = 0; i < 20000 && waiting_in_next(l) == 0; i++) usleep(500);
+  }
+  return n;
+}
+
+/* ---- the bed ------------------------------------------------------------------------------------------------------- */
+
+struct bed {
+  struct peer peer;
+  wsc_loop *loop;
+  wsc_engine *engine;
+};
+
+static wsc_event expect(struct bed *b, int type) {
+  wsc_event ev = {.struct_size = sizeof ev};
+  CHECK_EQ(wsc_loop_next(b->loop, 10 * NS_PER_S, &ev), WSC_OK);
+  CHECK_EQ(ev.type, type);
+  return ev;
+}
+
+static void settle(struct bed *b) {
+  struct pollfd p = {.fd = wsc_loop_fd(b->loop), .events = POLLIN};
+  wsc_event ev = {.struct_size = sizeof ev};
+  while (poll(&p, 1, 20) == 1) CHECK_EQ(wsc_loop_next(b->loop, 0, &ev), WSC_AGAIN);
+}
+
+static void open_it(struct bed *b) {
+  *b = (struct bed){0};
+  peer_listen(&b->peer);
+  CHECK_EQ(wsc_loop_new(NULL, &b->loop, NULL), WSC_OK);
+  CHECK_EQ(wsc_engine_new(b->peer.url, NULL, b, NULL, &b->engine, NULL), WSC_OK);
+  CHECK_EQ(wsc_loop_add(b->loop, b->engine), WSC_OK);
+  CHECK_EQ(wsc_engine_start_begin(b->engine, NULL, 1, NULL, NULL), WSC_OK);
+  settle(b);
+  peer_accept(&b->peer);
+  wsc_event opened = expect(b, WSC_EVENT_OPENED);
+  wsc_event_done(&opened, NULL);
+  wsc_event started = expect(b, WSC_EVENT_OP_DONE);
+  wsc_event_done(&started, NULL);
+  settle(b);
+}
+
+static void tear_down(struct bed *b) {
+  wsc_engine_free(b->engine);
+  wsc_loop_free(b->loop);
+  peer_close(&b->peer);
+}
+
+/* peer_frame waits ten seconds at most. */
+static void a_ping_is_answered_although_nobody_drives(void) {
+  struct bed b;
+  uint8_t got[125];
+  size_t n;
+  open_it(&b);
+  for (int i = 0; i < 3; i++) {
+    peer_send(&b.peer, 9, "there?", 6);
+    CHECK_EQ(peer_frame(&b.peer, got, sizeof got, &n), 0x8a);
+    CHECK_EQ(n, 6);
+    CHECK_BYTES(got, "there?", 6);
+  }
+  tear_down(&b);
+}
+
+/* Messages wait for the host, and pings go on beside them. */
+static void an_event_nobody_takes_does_not_silence_the_pongs(void) {
+  struct bed b;
+  uint8_t got[125];
+  size_t n;
+  open_it(&b);
+  for (int i = 0; i < 2; i++) {
+    peer_send(&b.peer, 1, "hello", 5);
+    peer_send(&b.peer, 9, "there?", 6);
+    CHECK_EQ(peer_frame(&b.peer, got, sizeof got, &n), 0x8a);
+  }
+  for (uint32_t taken = 0; taken < 2;) {
+    wsc_event ev = expect(&b, WSC_EVENT_BATCH);
+    taken += ev.count;
+    wsc_event_done(&ev, NULL);
+  }
+  tear_down(&b);
+}
+
+static void *take_a_message(void *arg) {
+  struct bed *b = arg;
+  wsc_event ev = {.struct_size = sizeof ev};
+  CHECK_EQ(wsc_loop_next(b->loop, -1, &ev), WSC_OK); /* a time limit would end in a look of its own */
+  CHECK_EQ(ev.type, WSC_EVENT_BATCH);
+  CHECK_BYTES(ev.arena + ev.records[0].offset, "x", 1);
+  wsc_event_done(&ev, NULL);
+  return NULL;
+}
+
+static void a_thread_that_comes_while_the_standby_polls_is_not_forgotten(void) {
+  struct bed b;
+  uint8_t got[125];
+  size_t n;
+  pthread_t thread;
+  open_it(&b);
+  held = false;
+  watched = b.loop;
+  peer_send(&b.peer, 9, "there?", 6);
+  for (int i = 0; i < 20000 && !held; i++) usleep(500);
+  CHECK(held);
+  CHECK_EQ(pthread_create(&thread, NULL, take_a_message, &b), 0);
+  CHECK_EQ(peer_frame(&b.peer, got, sizeof got, &n), 0x8a);
+  peer_send(&b.peer, 1, "x", 1);
+  struct timespec patience;
+  clock_gettime(CLOCK_REALTIME, &patience);
+  patience.tv_sec += 20;
+  CHECK_EQ(pthread_timedjoin_np(thread, NULL, &patience), 0);
+  tear_down(&b);
+}
+
+int main(void) {
+  a_ping_is_answered_although_nobody_drives();
+  an_event_nobody_takes_does_not_silence_the_pongs();
+  a_thread_that_comes_while_the_standby_polls_is_not_forgotten();
+  return 0;
+}
