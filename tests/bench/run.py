@@ -155,7 +155,7 @@ def machine() -> str:
 def page(results: dict, counted: dict, rounds: int) -> str:
     parts = [
         "# What was measured",
-        "Written by `ci/bench`; the reasons for what falls short are in `core/DESIGN.md`. "
+        "Written by `ci/bench`; the reasons for what falls short are below the table. "
         f"Machine: {machine()}. Medians of {rounds} rounds, interleaved; server on one CPU, client on the other (round trip: both on "
         "one). CPU is user + system time of the whole process. "
         f"Load average of the last five minutes: {os.getloadavg()[1]:.1f}; the benchmark alone makes about 1.5, more is noise.",
