@@ -211,18 +211,20 @@ void connection_run(wsc_connection *k, uint32_t why, int64_t now) {
 
 /* ---- for its owner ------------------------------------------------------------------------------------------------- */
 
+void connection_begin_close(wsc_connection *k, int code, const char *reason) {
+  snprintf(k->reason, sizeof k->reason, "%s", reason);
+  k->ended.initiator = WSC_BY_LOCAL;
+  k->ended.code = code;
+  send_close(k, code, reason);
+  k->state = CONN_CLOSING;
+  k->deadline_ns = os_now_ns() + k->close_timeout_ns;
+  receive_hold(k, false); /* the peer's close frame may be behind what was held back */
+}
+
 void connection_shut(wsc_connection *k, int code, const char *reason) {
   pthread_mutex_lock(&k->lock);
   k->shut_by_owner = true;
-  if (k->state == CONN_OPEN) {
-    snprintf(k->reason, sizeof k->reason, "%s", reason);
-    k->ended.initiator = WSC_BY_LOCAL;
-    k->ended.code = code;
-    send_close(k, code, reason);
-    k->state = CONN_CLOSING;
-    k->deadline_ns = os_now_ns() + k->close_timeout_ns;
-    receive_hold(k, false); /* the peer's close frame may be behind what was held back */
-  }
+  if (k->state == CONN_OPEN) connection_begin_close(k, code, reason);
   pthread_mutex_unlock(&k->lock);
   actor_kick(k->actor, 0);
 }
@@ -261,20 +263,18 @@ void connection_end_reads(wsc_connection *k) {
   pthread_mutex_unlock(&k->lock);
 }
 
-uint64_t connection_drop(wsc_connection *k) {
+void connection_drop(wsc_connection *k) {
   pthread_mutex_lock(&k->lock);
-  uint64_t dropped = batch_queue_clear(&k->queue);
+  k->traffic.dropped += batch_queue_clear(&k->queue);
   set_offers(k);
   receive_hold(k, false);
-  k->traffic.dropped += dropped;
   pthread_mutex_unlock(&k->lock);
-  return dropped;
 }
 
 /* Taking makes room: the socket may be read again. */
 static void made_room(wsc_connection *k, bool was_full) {
-  if (was_full && !receive_full(k) && k->readable) actor_kick(k->actor, 0);
-  else if (k->held && !receive_full(k)) actor_kick(k->actor, 0);
+  bool waits = k->held || (was_full && k->readable);
+  if (waits && !receive_full(k)) actor_kick(k->actor, 0);
 }
 
 bool connection_has_batch(wsc_connection *k) { return atomic_load_explicit(&k->offers, memory_order_acquire); }

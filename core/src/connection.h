@@ -139,7 +139,7 @@ void connection_abort(
     int code); /* a close frame if that can be done without waiting (0: none), and the socket is closed */
 unsigned connection_take_news(wsc_connection *k);
 void connection_fence(wsc_connection *k);
-uint64_t connection_drop(wsc_connection *k);  /* drops what is queued; how many messages that were */
+void connection_drop(wsc_connection *k);      /* drops and counts what is queued */
 void connection_end_reads(wsc_connection *k); /* reads that wait fail with ERR_CLOSED */
 struct wsc_batch *connection_take(
     wsc_connection *k); /* the front of the receive queue; NULL: empty, or a read waits for it */
@@ -155,7 +155,9 @@ void connection_log(wsc_connection *k, int level, const char *subsystem, const c
     __attribute__((format(printf, 4, 5)));
 void connection_end(wsc_connection *k, wsc_error *error); /* to CONN_ENDED; takes over error */
 void connection_fail(wsc_connection *k, int code, const char *reason, int status,
-                     const char *detail);                                  /* we close: the peer broke a rule */
+                     const char *detail); /* we close: the peer broke a rule */
+void connection_begin_close(wsc_connection *k, int code,
+                            const char *reason); /* of an open one: our close frame goes out */
 void connection_lost(wsc_connection *k, const char *what, ssize_t result); /* the socket failed or ended */
 void connection_dead(wsc_connection *k, int timer, wsc_error *error); /* cut, not closed politely; takes over error */
 void connection_keepalive(wsc_connection *k, int64_t now_ns);         /* connection_life.c */
@@ -164,6 +166,7 @@ void connection_pong(wsc_connection *k, const uint8_t *payload, size_t n, int64_
 void connection_serve_reads(wsc_connection *k);
 
 void dial_run(wsc_connection *k, int64_t now_ns); /* connection_dial.c: until CONN_OPEN, or ended */
+void dial_start(wsc_connection *k);               /* the next run begins it, its time counts from now */
 void dial_drop(wsc_connection *k);
 const char *dial_step_name(enum connection_state s); /* \"connecting by TCP\", for the error of a deadline */
 void receive_run(wsc_connection *k, int64_t now_ns); /* connection_receive.c */

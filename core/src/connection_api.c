@@ -224,8 +224,7 @@ int wsc_connection_dial_begin(wsc_connection *k, const wsc_context *c, uint64_t 
   }
   if (k->state == CONN_ENDED) renew(k);
   op_list_push(&k->dials, op);
-  k->state = CONN_RESOLVING;
-  k->deadline_ns = k->connect_timeout_ns ? os_now_ns() + k->connect_timeout_ns : 0;
+  dial_start(k);
   pthread_mutex_unlock(&k->lock);
   actor_kick(k->actor, 0);
   return op_begun(op, out);
@@ -445,17 +444,6 @@ static int check_close(int code, const char *reason, wsc_error **err) {
   return WSC_OK;
 }
 
-/* The lock is held: the close frame goes out and nothing but the peer's answer is waited for. */
-static void begin_close(wsc_connection *k, int code, const char *reason) {
-  if (reason) strcpy(k->reason, reason);
-  k->ended.initiator = WSC_BY_LOCAL;
-  k->ended.code = code;
-  send_close(k, code, reason ? reason : "");
-  k->state = CONN_CLOSING;
-  k->deadline_ns = os_now_ns() + k->close_timeout_ns;
-  receive_hold(k, false);
-}
-
 int wsc_connection_close_begin(wsc_connection *k, const wsc_context *c, int code, const char *reason, uint64_t token,
                                wsc_op **out, wsc_error **err) {
   int r = usable(k, "close", err);
@@ -467,7 +455,7 @@ int wsc_connection_close_begin(wsc_connection *k, const wsc_context *c, int code
     k->dial_aborted =
         true; /* the dial ends with ERR_CANCELED, the close with ERR_CLOSED: there was nothing to close yet */
   } else if (k->state == CONN_OPEN) {
-    begin_close(k, code, reason);
+    connection_begin_close(k, code, reason ? reason : "");
   } else {
     wsc_error *e = NULL;
     r = unlock_with(k, not_open(k, "close", &e));

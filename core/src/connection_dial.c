@@ -27,10 +27,14 @@ static void unwatch(void *self, int fd) {
 
 static void answer_came(void *self) { actor_kick(self, 0); }
 
+void dial_start(wsc_connection *k) {
+  k->state = CONN_RESOLVING;
+  k->deadline_ns = k->connect_timeout_ns ? os_now_ns() + k->connect_timeout_ns : 0;
+}
+
 void connection_dial(wsc_connection *k) {
   pthread_mutex_lock(&k->lock);
-  k->state = CONN_RESOLVING;
-  if (k->connect_timeout_ns) k->deadline_ns = os_now_ns() + k->connect_timeout_ns;
+  dial_start(k);
   pthread_mutex_unlock(&k->lock);
   actor_kick(k->actor, 0);
 }
