@@ -6,7 +6,7 @@ package abi
 // The ABI these constants were read from.
 const (
 	Version = "0.1.0"
-	Hash    = "2c40356fbc94beee122a67ef32919265b75dbb1f929214ff114cb0bda1a4ca06"
+	Hash    = "59fdb0e5cebb3d38ef2cc61289ecfac50deb1dd26fddb4b5da39e3e92e524e4f"
 )
 
 // What a call of the C library returned.
@@ -54,45 +54,56 @@ const (
 
 // Numbers of the options.
 const (
-	OptionIdReaderCount          = 1
-	OptionIdAutoReconnect        = 2
-	OptionIdReconnectBaseS       = 3
-	OptionIdReconnectMaxExponent = 4
-	OptionIdOnOpenTimeoutMs      = 5
-	OptionIdStopTimeoutMs        = 6
-	OptionIdJitterPercent        = 7
-	OptionIdFirstDelaySpreadMs   = 8
-	OptionIdStableAfterMs        = 9
-	OptionIdRetryAfterMaxMs      = 10
-	OptionIdRetryFirstStart      = 11
-	OptionIdMaxAttempts          = 12
-	OptionIdGiveUpOn             = 13
-	OptionIdCallbackGraceMs      = 14
-	OptionIdSendWaitsForSession  = 15
-	OptionIdHostAdapter          = 16
-	OptionIdAskBeforeAttempt     = 17
-	OptionIdLogLevel             = 18
-	OptionIdConnectTimeoutMs     = 30
-	OptionIdCloseTimeoutMs       = 31
-	OptionIdKeepaliveIntervalMs  = 32
-	OptionIdKeepaliveTimeoutMs   = 33
-	OptionIdDataIdleTimeoutMs    = 34
-	OptionIdMaxMessageBytes      = 35
-	OptionIdReceiveQueueBytes    = 36
-	OptionIdSendQueueBytes       = 37
-	OptionIdFragmentBytes        = 38
-	OptionIdHeader               = 39
-	OptionIdSubprotocol          = 40
-	OptionIdOrigin               = 41
-	OptionIdCookie               = 42
-	OptionIdCaFile               = 43
-	OptionIdCaDir                = 44
-	OptionIdCaPem                = 45
-	OptionIdCertFile             = 46
-	OptionIdKeyFile              = 47
-	OptionIdInsecure             = 48
-	OptionIdHappyEyeballsDelayMs = 49
-	OptionIdCrewMaxThreads       = 60
+	OptionIdReaderCount           = 1
+	OptionIdAutoReconnect         = 2
+	OptionIdReconnectBaseS        = 3
+	OptionIdReconnectMaxExponent  = 4
+	OptionIdOnOpenTimeoutMs       = 5
+	OptionIdStopTimeoutMs         = 6
+	OptionIdJitterPercent         = 7
+	OptionIdFirstDelaySpreadMs    = 8
+	OptionIdStableAfterMs         = 9
+	OptionIdRetryAfterMaxMs       = 10
+	OptionIdRetryFirstStart       = 11
+	OptionIdMaxAttempts           = 12
+	OptionIdGiveUpOn              = 13
+	OptionIdCallbackGraceMs       = 14
+	OptionIdSendWaitsForSession   = 15
+	OptionIdHostAdapter           = 16
+	OptionIdAskBeforeAttempt      = 17
+	OptionIdLogLevel              = 18
+	OptionIdConnectTimeoutMs      = 30
+	OptionIdCloseTimeoutMs        = 31
+	OptionIdKeepaliveIntervalMs   = 32
+	OptionIdKeepaliveTimeoutMs    = 33
+	OptionIdDataIdleTimeoutMs     = 34
+	OptionIdMaxMessageBytes       = 35
+	OptionIdReceiveQueueBytes     = 36
+	OptionIdSendQueueBytes        = 37
+	OptionIdFragmentBytes         = 38
+	OptionIdHeader                = 39
+	OptionIdSubprotocol           = 40
+	OptionIdOrigin                = 41
+	OptionIdCookie                = 42
+	OptionIdCaFile                = 43
+	OptionIdCaDir                 = 44
+	OptionIdCaPem                 = 45
+	OptionIdCertFile              = 46
+	OptionIdKeyFile               = 47
+	OptionIdInsecure              = 48
+	OptionIdHappyEyeballsDelayMs  = 49
+	OptionIdCrewMaxThreads        = 60
+	OptionIdBindAddress           = 90
+	OptionIdBindInterface         = 91
+	OptionIdUnixSocket            = 92
+	OptionIdTcpNodelay            = 93
+	OptionIdTcpKeepalive          = 94
+	OptionIdTcpKeepaliveIdleS     = 95
+	OptionIdTcpKeepaliveIntervalS = 96
+	OptionIdTcpKeepaliveCount     = 97
+	OptionIdSocketReceiveBytes    = 98
+	OptionIdSocketSendBytes       = 99
+	OptionIdTcpUserTimeoutMs      = 100
 )
 
 // Causes that end a run; give_up_on is a sum of them.
@@ -228,6 +239,17 @@ var Options = []Option{
 	{"INSECURE", "Insecure", "BOOL", "CONNECTION", "", "do not check the server's certificate: anyone on the path can read and change everything", 48, 0, 0, 1},
 	{"HAPPY_EYEBALLS_DELAY_MS", "HappyEyeballsDelayMs", "INT", "CONNECTION", "ms", "head start of one address before the next is tried beside it (RFC 8305)", 49, 250, 10, 2000},
 	{"CREW_MAX_THREADS", "", "INT", "LOOP", "", "most C threads that run callbacks; at it, callbacks of other engines wait for a free thread", 60, 64, 1, 4096},
+	{"BIND_ADDRESS", "BindAddress", "STR", "CONNECTION", "", "go out from this IPv4 or IPv6 address of this machine; addresses of the other family are not tried then", 90, 0, 0, 0},
+	{"BIND_INTERFACE", "BindInterface", "STR", "CONNECTION", "", "go out through this network interface only (Linux: SO_BINDTODEVICE)", 91, 0, 0, 0},
+	{"UNIX_SOCKET", "UnixSocket", "STR", "CONNECTION", "", "connect to this Unix socket (\"@name\": an abstract one) instead of the URL's host, which is still asked for", 92, 0, 0, 0},
+	{"TCP_NODELAY", "TcpNoDelay", "BOOL", "CONNECTION", "", "small writes leave at once instead of waiting for more to join them (Nagle)", 93, 1, 0, 1},
+	{"TCP_KEEPALIVE", "TcpKeepAlive", "BOOL", "CONNECTION", "", "the kernel probes a quiet connection, beside the engine's own pings; the three options below switch it on too", 94, 0, 0, 1},
+	{"TCP_KEEPALIVE_IDLE_S", "TcpKeepAliveIdleSeconds", "INT", "CONNECTION", "s", "seconds of quiet before the kernel's first probe; 0: the system's", 95, 0, 0, 32767},
+	{"TCP_KEEPALIVE_INTERVAL_S", "TcpKeepAliveIntervalSeconds", "INT", "CONNECTION", "s", "seconds between two probes that nobody answers; 0: the system's", 96, 0, 0, 32767},
+	{"TCP_KEEPALIVE_COUNT", "TcpKeepAliveCount", "INT", "CONNECTION", "", "unanswered probes until the link is dead; 0: the system's", 97, 0, 0, 127},
+	{"SOCKET_RECEIVE_BYTES", "SocketReceiveBytes", "INT", "CONNECTION", "bytes", "the kernel's receive buffer (SO_RCVBUF: the kernel doubles it and has a limit of its own); 0: it decides", 98, 0, 0, 1073741824},
+	{"SOCKET_SEND_BYTES", "SocketSendBytes", "INT", "CONNECTION", "bytes", "the kernel's send buffer (SO_SNDBUF, likewise); 0: it decides", 99, 0, 0, 1073741824},
+	{"TCP_USER_TIMEOUT_MS", "TcpUserTimeoutMs", "INT", "CONNECTION", "ms", "the kernel ends a link whose peer acknowledges nothing of what was sent, or keeps its window shut, for this long; 0: the system's", 100, 0, 0, 86400000},
 }
 
 // StatusText says what a status means.

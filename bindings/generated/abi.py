@@ -6,7 +6,7 @@ import enum
 from typing import NamedTuple, TypedDict
 
 ABI_VERSION = "0.1.0"
-ABI_HASH = "2c40356fbc94beee122a67ef32919265b75dbb1f929214ff114cb0bda1a4ca06"
+ABI_HASH = "59fdb0e5cebb3d38ef2cc61289ecfac50deb1dd26fddb4b5da39e3e92e524e4f"
 
 
 class Status(enum.IntEnum):
@@ -96,6 +96,17 @@ class OptionId(enum.IntEnum):
     INSECURE = 48
     HAPPY_EYEBALLS_DELAY_MS = 49
     CREW_MAX_THREADS = 60
+    BIND_ADDRESS = 90
+    BIND_INTERFACE = 91
+    UNIX_SOCKET = 92
+    TCP_NODELAY = 93
+    TCP_KEEPALIVE = 94
+    TCP_KEEPALIVE_IDLE_S = 95
+    TCP_KEEPALIVE_INTERVAL_S = 96
+    TCP_KEEPALIVE_COUNT = 97
+    SOCKET_RECEIVE_BYTES = 98
+    SOCKET_SEND_BYTES = 99
+    TCP_USER_TIMEOUT_MS = 100
 
 
 class GiveUp(enum.IntEnum):
@@ -693,6 +704,149 @@ OPTIONS: tuple[Option, ...] = (
         "",
         "most C threads that run callbacks; at it, callbacks of other engines wait for a free thread",
     ),
+    Option(
+        "BIND_ADDRESS",
+        90,
+        "STR",
+        "CONNECTION",
+        "bind_address",
+        1,
+        0,
+        0,
+        0,
+        "",
+        "go out from this IPv4 or IPv6 address of this machine; addresses of the other family are not tried then",
+    ),
+    Option(
+        "BIND_INTERFACE",
+        91,
+        "STR",
+        "CONNECTION",
+        "bind_interface",
+        1,
+        0,
+        0,
+        0,
+        "",
+        "go out through this network interface only (Linux: SO_BINDTODEVICE)",
+    ),
+    Option(
+        "UNIX_SOCKET",
+        92,
+        "STR",
+        "CONNECTION",
+        "unix_socket",
+        1,
+        0,
+        0,
+        0,
+        "",
+        "connect to this Unix socket (\"@name\": an abstract one) instead of the URL's host, which is still asked for",
+    ),
+    Option(
+        "TCP_NODELAY",
+        93,
+        "BOOL",
+        "CONNECTION",
+        "tcp_nodelay",
+        1,
+        1,
+        0,
+        1,
+        "",
+        "small writes leave at once instead of waiting for more to join them (Nagle)",
+    ),
+    Option(
+        "TCP_KEEPALIVE",
+        94,
+        "BOOL",
+        "CONNECTION",
+        "tcp_keepalive",
+        1,
+        0,
+        0,
+        1,
+        "",
+        "the kernel probes a quiet connection, beside the engine's own pings; the three options below switch it on too",
+    ),
+    Option(
+        "TCP_KEEPALIVE_IDLE_S",
+        95,
+        "INT",
+        "CONNECTION",
+        "tcp_keepalive_idle",
+        1,
+        0,
+        0,
+        32767,
+        "s",
+        "seconds of quiet before the kernel's first probe; 0: the system's",
+    ),
+    Option(
+        "TCP_KEEPALIVE_INTERVAL_S",
+        96,
+        "INT",
+        "CONNECTION",
+        "tcp_keepalive_interval",
+        1,
+        0,
+        0,
+        32767,
+        "s",
+        "seconds between two probes that nobody answers; 0: the system's",
+    ),
+    Option(
+        "TCP_KEEPALIVE_COUNT",
+        97,
+        "INT",
+        "CONNECTION",
+        "tcp_keepalive_count",
+        1,
+        0,
+        0,
+        127,
+        "",
+        "unanswered probes until the link is dead; 0: the system's",
+    ),
+    Option(
+        "SOCKET_RECEIVE_BYTES",
+        98,
+        "INT",
+        "CONNECTION",
+        "socket_receive_bytes",
+        1,
+        0,
+        0,
+        1073741824,
+        "bytes",
+        "the kernel's receive buffer (SO_RCVBUF: the kernel doubles it and has a limit of its own); 0: it decides",
+    ),
+    Option(
+        "SOCKET_SEND_BYTES",
+        99,
+        "INT",
+        "CONNECTION",
+        "socket_send_bytes",
+        1,
+        0,
+        0,
+        1073741824,
+        "bytes",
+        "the kernel's send buffer (SO_SNDBUF, likewise); 0: it decides",
+    ),
+    Option(
+        "TCP_USER_TIMEOUT_MS",
+        100,
+        "INT",
+        "CONNECTION",
+        "tcp_user_timeout",
+        1000,
+        0,
+        0,
+        86400000,
+        "s",
+        "the kernel ends a link whose peer acknowledges nothing of what was sent, or keeps its window shut, for this long; 0: the system's",
+    ),
 )
 
 # Keyword argument -> row.
@@ -722,6 +876,17 @@ class ConnectionOptions(TypedDict, total=False):
     key_file: str
     insecure: bool
     happy_eyeballs_delay: float
+    bind_address: str
+    bind_interface: str
+    unix_socket: str
+    tcp_nodelay: bool
+    tcp_keepalive: bool
+    tcp_keepalive_idle: int
+    tcp_keepalive_interval: int
+    tcp_keepalive_count: int
+    socket_receive_bytes: int
+    socket_send_bytes: int
+    tcp_user_timeout: float
 
 
 class EngineOptions(ConnectionOptions, total=False):

@@ -3,6 +3,7 @@
 #include "connection.h"
 #include "error.h"
 #include "os.h"
+#include "socket.h"
 
 #include <errno.h>
 
@@ -48,18 +49,26 @@ void dial_drop(wsc_connection *k) {
   buffer_free(&k->request);
 }
 
-static int run_resolving(wsc_connection *k, wsc_error **err) {
-  struct addresses found = {0};
+static int look_up(wsc_connection *k, struct addresses *found, wsc_error **err) {
+  if (options_str(k->options, WSC_OPT_UNIX_SOCKET)) return socket_unix_address(k->options, found);
   int r = k->resolve ? WSC_OK : resolve_begin(k->url.host, k->url.port, answer_came, k->actor, &k->resolve, err);
   if (r) return r;
-  r = resolve_poll(k->resolve, &found, err);
+  r = resolve_poll(k->resolve, found, err);
   if (r) return r;
   resolve_end(k->resolve);
   k->resolve = NULL;
+  return WSC_OK;
+}
+
+static int run_resolving(wsc_connection *k, wsc_error **err) {
+  struct addresses found = {0};
+  int r = look_up(k, &found, err);
+  if (r) return r;
   struct dial_watch w = {watch, unwatch, k};
   int64_t delay = options_int(k->options, WSC_OPT_HAPPY_EYEBALLS_DELAY_MS) * NS_PER_MS;
   r = dial_new(&found, k->url.host, k->url.port, delay, &w, &k->dial);
   if (r) return error_set(err, r, "out of memory dialing %s", k->url.shown);
+  dial_use(k->dial, k->options);
   connection_log(k, WSC_LOG_DEBUG, "dial", "%s: addresses are known", k->url.host);
   k->state = CONN_CONNECTING;
   return WSC_OK;

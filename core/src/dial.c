@@ -3,17 +3,19 @@
  *
  * An attempt is IDLE (its turn has not come), OPEN (its fd is connecting and watched), or FAILED with an errno.
  * Attempts before `next` are no longer IDLE. Whether a socket is connected is asked of the kernel at each step
- * (SO_ERROR, then getpeername), so that a spurious or a lost readiness event does no harm. */
+ * (SO_ERROR, then getpeername), so that a spurious or a lost readiness event does no harm.
+ *
+ * A Unix socket whose listener has its queue full refuses with EAGAIN where TCP would wait: its attempt stays IDLE and
+ * is made again a moment later, as a blocking connect would. */
 #define _GNU_SOURCE
 #include "dial.h"
 
 #include "error.h"
 #include "mem.h"
 #include "os.h"
+#include "socket.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,10 +27,14 @@ struct attempt {
   enum attempt_state state;
   int fd;
   int os_error;
+  int option; /* that the system refused; 0: none */
 };
+
+static const int64_t FULL_QUEUE_NS = 10 * NS_PER_MS;
 
 struct dial {
   struct dial_watch watch;
+  const wsc_options *options; /* NULL: the defaults */
   int64_t delay_ns;
   int64_t next_at_ns; /* when the address at `next` has its turn even though nobody failed */
   size_t next, count;
@@ -73,6 +79,8 @@ int dial_new(struct addresses *addresses, const char *host, uint16_t port, int64
   return d ? WSC_OK : WSC_ERR_NOMEM;
 }
 
+void dial_use(struct dial *d, const wsc_options *o) { d->options = o; }
+
 static void shut(struct dial *d, struct attempt *a) {
   if (a->fd < 0) return;
   d->watch.unwatch(d->watch.self, a->fd);
@@ -111,10 +119,8 @@ static int outcome(int fd) {
 
 /* 0: connected, EINPROGRESS, or why not. The fd is watched unless it failed. */
 static int open_attempt(struct dial *d, struct attempt *a) {
-  int fd = os_socket(a->address.storage.ss_family, SOCK_STREAM, IPPROTO_TCP);
+  int fd = socket_open(d->options, &a->address, &a->option);
   if (fd < 0) return -fd;
-  int on = 1;
-  (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   int status = os_io.connect(fd, &a->address.storage, a->address.length);
   if (status < 0 && status != -EINPROGRESS) goto fail;
   int watched = d->watch.watch(d->watch.self, fd);
@@ -139,12 +145,14 @@ static int won(struct dial *d, struct attempt *a, int *fd) {
 }
 
 const char *dial_describe(const struct dial *d, char *out, size_t n) {
-  char address[ADDRESS_TEXT_MAX], reason[128];
+  char address[ADDRESS_TEXT_MAX], reason[SOCKET_FAULT_MAX];
   size_t at = 0;
   if (n > 0) out[0] = 0;
   for (size_t i = 0; i < d->next && at < n; i++) {
     const struct attempt *a = &d->attempts[i];
-    const char *text = a->state == ATTEMPT_FAILED ? error_errno_text(a->os_error, reason) : "no answer";
+    const char *text = "no answer";
+    if (a->option) text = socket_fault_text(d->options, a->option, a->os_error, reason);
+    else if (a->state == ATTEMPT_FAILED) text = error_errno_text(a->os_error, reason);
     int more = snprintf(out + at, n - at, "%s%s (%s)", i > 0 ? ", " : "", address_text(&a->address, address), text);
     if (more > 0) at += (size_t)more;
   }
@@ -188,6 +196,11 @@ int dial_step(struct dial *d, int64_t now_ns, int64_t *next_ns, int *fd, wsc_err
     struct attempt *a = &d->attempts[d->next++];
     int e = open_attempt(d, a);
     if (e == 0) return won(d, a, fd);
+    if (e == EAGAIN && a->address.storage.ss_family == AF_UNIX) {
+      d->next--;
+      *next_ns = now_ns + FULL_QUEUE_NS;
+      return WSC_AGAIN;
+    }
     one_failed = e != EINPROGRESS;
     if (one_failed) {
       attempt_failed(d, a, e);

@@ -209,6 +209,8 @@ const char *options_item(const wsc_options *o, int id, size_t index) {
   return o->values[row].list->items[index];
 }
 
+const char *options_name(int id) { return rows[row_of(id)].name; }
+
 void options_clear(wsc_options *o, int id) {
   int row = row_of(id);
   if (o != NULL && row >= 0 && !o->frozen) clear_row(o, row);

@@ -15,6 +15,7 @@ int64_t options_int(const wsc_options *o, int id);
 bool options_is_set(const wsc_options *o, int id);
 const char *options_str(const wsc_options *o, int id);                /* NULL: not set */
 const char *options_item(const wsc_options *o, int id, size_t index); /* of a LIST; NULL past the end */
+const char *options_name(int id);                                     /* "CA_FILE" */
 void options_clear(wsc_options *o, int id);                    /* forgets the value or the list; not of a snapshot */
 const wsc_log *options_log(const wsc_options *o, void **self); /* NULL: none */
 

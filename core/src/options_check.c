@@ -1,10 +1,10 @@
 /* What option values may be. Every violation becomes a link of its own; the error that is given out names them all,
  * so that a user mends a configuration in one go. Values that may be secrets (headers, cookies, keys) are judged but
  * never quoted. */
+#include "options_check.h"
+
 #include "ascii.h"
 #include "error.h"
-#include "mem.h"
-#include "options.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -12,14 +12,7 @@
 
 enum { NAME_SHOWN_MAX = 64 };
 
-/* The violations found so far: their texts, each with its NUL, one behind the other. */
-struct violations {
-  struct buffer texts;
-  size_t count;
-  int status;
-};
-
-__attribute__((format(printf, 2, 3))) static void violate(struct violations *v, const char *format, ...) {
+void violate(struct violations *v, const char *format, ...) {
   char text[512];
   va_list arguments;
   va_start(arguments, format);
@@ -29,9 +22,7 @@ __attribute__((format(printf, 2, 3))) static void violate(struct violations *v, 
   v->count++;
 }
 
-/* The byte that may not be in a header value (anything but tab and visible characters, RFC 9110 section 5.5), or
- * NULL. */
-static const char *bad_in_value(const char *value) {
+const char *bad_in_value(const char *value) {
   for (const char *c = value; *c != 0; c++) {
     unsigned char b = (unsigned char)*c;
     if ((b < 0x20 && b != '\t') || b == 0x7f) return c;
@@ -39,7 +30,7 @@ static const char *bad_in_value(const char *value) {
   return NULL;
 }
 
-static const char *byte_name(char c, char buffer[static 32]) {
+const char *byte_name(char c, char buffer[static 32]) {
   if (c == '\r') return "a carriage return";
   if (c == '\n') return "a line feed";
   if (c == ' ') return "a space";
@@ -254,6 +245,7 @@ int wsc_options_validate(const wsc_options *o, wsc_error **all) {
   check_subprotocols(&v, o);
   for (size_t i = 0; (cookie = options_item(o, WSC_OPT_COOKIE, i)) != NULL; i++) check_cookie(&v, cookie, i);
   check_strings(&v, o);
+  check_network(&v, o);
   int status = v.count == 0 ? WSC_OK : error_give(all, join(&v));
   buffer_free(&v.texts);
   return status;

@@ -25,9 +25,11 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -71,7 +73,7 @@ static bool going_home;
 
 /* Literals */
 
-static bool parse_literal(const char *host, uint16_t port, struct address *out, const char **unknown_zone) {
+bool address_parse(const char *host, uint16_t port, struct address *out, const char **unknown_zone) {
   memset(out, 0, sizeof *out);
   struct sockaddr_in *v4 = (struct sockaddr_in *)&out->storage;
   if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
@@ -117,6 +119,11 @@ const char *address_text(const struct address *a, char out[static ADDRESS_TEXT_M
       if (!if_indextoname(v6->sin6_scope_id, zone + 1)) snprintf(zone + 1, sizeof zone - 1, "%u", v6->sin6_scope_id);
     }
     snprintf(out, ADDRESS_TEXT_MAX, "[%s%s]:%u", host, zone, ntohs(v6->sin6_port));
+  } else if (a->storage.ss_family == AF_UNIX) {
+    const struct sockaddr_un *un = (const struct sockaddr_un *)&a->storage;
+    size_t n = a->length - offsetof(struct sockaddr_un, sun_path);
+    bool abstract = n > 0 && un->sun_path[0] == 0;
+    snprintf(out, ADDRESS_TEXT_MAX, "%s%.*s", abstract ? "@" : "", (int)(n - abstract), un->sun_path + abstract);
   } else {
     snprintf(out, ADDRESS_TEXT_MAX, "address of unknown family %d", (int)a->storage.ss_family);
   }
@@ -326,7 +333,7 @@ int resolve_begin(const char *host, uint16_t port, void (*wake)(void *self), voi
   r->self = self;
   r->port = port;
   const char *unknown_zone = NULL;
-  if (parse_literal(host, port, &r->address, &unknown_zone)) return begin_literal(host, r, unknown_zone, out, err);
+  if (address_parse(host, port, &r->address, &unknown_zone)) return begin_literal(host, r, unknown_zone, out, err);
 
   pthread_once(&once, init);
   pthread_mutex_lock(&lock);

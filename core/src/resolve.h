@@ -18,8 +18,10 @@ struct addresses {
   size_t count;
 };
 
-/* "192.0.2.1:80", "[2001:db8::1]:80", "[fe80::1%eth0]:80"; out itself. */
-enum { ADDRESS_TEXT_MAX = 88 };
+/* Reads a literal; false: it is none. *unknown_zone: the zone, when this machine has no such interface. */
+bool address_parse(const char *host, uint16_t port, struct address *out, const char **unknown_zone);
+/* "192.0.2.1:80", "[2001:db8::1]:80", "[fe80::1%eth0]:80", a Unix socket's path, "@name"; out itself. */
+enum { ADDRESS_TEXT_MAX = 112 };
 const char *address_text(const struct address *a, char out[static ADDRESS_TEXT_MAX]);
 
 struct resolve; /* one look-up that somebody waits for */

@@ -289,6 +289,40 @@ static void texts_are_judged(void) {
   judge_str(WSC_OPT_CA_PEM, "-----BEGIN CERTIFICATE-----\n", NULL);
 }
 
+static void the_way_to_the_server_is_judged(void) {
+  char path[200] = "/";
+  judge_str(WSC_OPT_BIND_ADDRESS, "192.0.2.1", NULL);
+  judge_str(WSC_OPT_BIND_ADDRESS, "2001:db8::1", NULL);
+  judge_str(WSC_OPT_BIND_ADDRESS, "fe80::1%eth0", NULL);
+  judge_str(WSC_OPT_BIND_ADDRESS, "eth0", "BIND_ADDRESS \"eth0\" is not an IP address");
+  judge_str(WSC_OPT_BIND_ADDRESS, "192.0.2.1:80", "\"192.0.2.1:80\"");
+  judge_str(WSC_OPT_BIND_ADDRESS, "192.0.2.1%eth0", "is not an IP address");
+  judge_str(WSC_OPT_BIND_ADDRESS, "fe80::1%", "is not an IP address");
+  judge_str(WSC_OPT_BIND_ADDRESS, "", "BIND_ADDRESS \"\"");
+  judge_str(WSC_OPT_BIND_INTERFACE, "eth0", NULL);
+  judge_str(WSC_OPT_BIND_INTERFACE, "", "BIND_INTERFACE \"\" has 0 bytes");
+  judge_str(WSC_OPT_BIND_INTERFACE, "sixteen-bytes-it", "has 16 bytes: a network interface's name has 1 to 15");
+  memset(path + 1, 'x', 106);
+  judge_str(WSC_OPT_UNIX_SOCKET, path, NULL);
+  path[107] = 'x';
+  judge_str(WSC_OPT_UNIX_SOCKET, path, "has 108 bytes: a path has 1 to 107");
+  path[0] = '@';
+  judge_str(WSC_OPT_UNIX_SOCKET, path, "has 108 bytes: an abstract socket's name has, with its @, 2 to 107");
+  judge_str(WSC_OPT_UNIX_SOCKET, "@", "has 1 bytes");
+  judge_str(WSC_OPT_UNIX_SOCKET, "", "UNIX_SOCKET \"\" has 0 bytes");
+  judge_int(WSC_OPT_TCP_KEEPALIVE_COUNT, 128, "must be 0 to 127");
+  wsc_options *o = wsc_options_new();
+  wsc_error *e = NULL;
+  wsc_options_set_str(o, WSC_OPT_UNIX_SOCKET, "/run/x");
+  wsc_options_set_str(o, WSC_OPT_BIND_ADDRESS, "127.0.0.1");
+  wsc_options_set_str(o, WSC_OPT_BIND_INTERFACE, "lo");
+  CHECK_EQ(wsc_options_validate(o, &e), WSC_ERR_INVALID);
+  CHECK_HAS(wsc_error_message(e), "BIND_ADDRESS is set beside UNIX_SOCKET");
+  CHECK_HAS(wsc_error_message(e), "BIND_INTERFACE is set beside UNIX_SOCKET");
+  wsc_error_unref(e);
+  wsc_options_free(o);
+}
+
 static wsc_options *with_violations(void) {
   wsc_options *o = wsc_options_new();
   wsc_options_set_int(o, WSC_OPT_READER_COUNT, 0);
@@ -372,6 +406,7 @@ int main(void) {
   numbers_keep_to_their_limits();
   headers_are_judged_and_never_quoted();
   texts_are_judged();
+  the_way_to_the_server_is_judged();
   one_error_names_every_violation();
   judging_survives_every_failure();
   single_values_can_be_judged();

@@ -43,8 +43,8 @@ BREAKS = [
     ("a status is removed", lambda a: drop(a["statuses"], "ERR_IO"), "statuses: ERR_IO (-13) was removed or renamed"),
     (
         "a status is renumbered",
-        lambda a: row(a, "statuses", "ERR_IO").update(number=-99),
-        "ERR_IO was renumbered from -13 to -99",
+        lambda a: row(a, "statuses", "ERR_IO").update(number=-9999),
+        "ERR_IO was renumbered from -13 to -9999",
     ),
     (
         "a status gets another exception",
@@ -155,7 +155,7 @@ GROWTH = [
     (
         "an option is added",
         lambda a: a["options"].append(
-            {**row(a, "options", "ORIGIN"), "name": "NEW", "number": 99, "python": "new", "flag": "", "go": "New"}
+            {**row(a, "options", "ORIGIN"), "name": "NEW", "number": 9999, "python": "new", "flag": "", "go": "New"}
         ),
     ),
     ("an option gets a Go name", lambda a: row(a, "options", "HOST_ADAPTER").update(go="HostAdapter")),

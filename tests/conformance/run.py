@@ -23,6 +23,7 @@ from client import CALLBACKS, COMMANDS, Client, rules_of
 from invariants import broken_invariants
 from script import Failed, parse
 from server import Server
+from server_network import NetworkSteps, unix_path
 
 HERE = pathlib.Path(__file__).resolve().parent
 LIMIT = 30.0  # seconds a scenario may take
@@ -43,6 +44,7 @@ KEYS = {
     "faults",
     "needs",
     "tls",
+    "unix",
     "options",
     "on",
     "server",
@@ -52,6 +54,10 @@ KEYS = {
     "url",
     "unchecked",
 }
+
+
+class Peer(NetworkSteps, Server):
+    """The scripted server with all its steps."""
 
 
 def load(only):
@@ -83,7 +89,7 @@ def check_words(scenario):
                 sys.exit(f"{scenario['full']}: unknown step: {step.line}")
             walk(step.block, known)
 
-    walk(parse(scenario.get("server", "")), lambda verb: verb == "repeat" or hasattr(Server, "do_" + verb))
+    walk(parse(scenario.get("server", "")), lambda verb: verb == "repeat" or hasattr(Peer, "do_" + verb))
     walk(parse(scenario["client"]), lambda verb: verb in COMMANDS or hasattr(Client, "do_" + verb))
     for callback, rules in rules_of(scenario.get("on", ())).items():
         for command in (c["cmd"] for rule in rules for c in rule["do"]):
@@ -167,15 +173,16 @@ class Run:
     def __init__(self, scenario, args, tls, folder):
         self.scenario, self.args, self.trace = scenario, args, Trace()
         self.signals, self.failure = {}, ""
-        self.server = Server(
+        self.server = Peer(
             "",
+            path=unix_path(folder) if scenario.get("unix") else None,
             tls=tls if scenario.get("tls") else None,
             signals=self.signals,
             note=lambda text: self.trace.add("server", text),
             slack=args.slack,
         )
         scheme = "wss" if scenario.get("tls") else "ws"
-        url = f"{scheme}://127.0.0.1:{self.server.port}/"
+        url = f"{scheme}://127.0.0.1:{self.server.port}/" if not self.server.path else f"{scheme}://localhost/"
         self.scenario = filled(
             scenario,
             {
@@ -184,6 +191,7 @@ class Run:
                 "ca": f"{folder}/server.pem",
                 "stranger": f"{folder}/stranger.pem",
                 "folder": folder,
+                "unix": self.server.path or "",
             },
         )
         self.url = self.scenario.get("url", url)

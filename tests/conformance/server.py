@@ -181,13 +181,16 @@ class Server:
 
     # connections
 
+    def accepted(self):
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
     def do_accept(self, step):
         self.drop()
         if not self.wait_until_ready(self.listener, self.bound(step)):
             raise Failed("no connection came")
         self.forget()
         self.connection, _ = self.listener.accept()
-        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.accepted()
         if step.get("buffer"):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, int(step.get("buffer")))
         if self.tls and step.get("tls", "on") == "on":

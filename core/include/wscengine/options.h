@@ -93,7 +93,33 @@ extern "C" {
   XX(HAPPY_EYEBALLS_DELAY_MS, 49, INT, CONNECTION, 250, 10, 2000, "ms", "happy_eyeballs_delay", "", \
      "HappyEyeballsDelayMs", "head start of one address before the next is tried beside it (RFC 8305)") \
   XX(CREW_MAX_THREADS, 60, INT, LOOP, 64, 1, 4096, "", "", "", "", \
-     "most C threads that run callbacks; at it, callbacks of other engines wait for a free thread")
+     "most C threads that run callbacks; at it, callbacks of other engines wait for a free thread") \
+  XX(BIND_ADDRESS, 90, STR, CONNECTION, 0, 0, 0, "", "bind_address", "--bind", "BindAddress", \
+     "go out from this IPv4 or IPv6 address of this machine; addresses of the other family are not tried then") \
+  XX(BIND_INTERFACE, 91, STR, CONNECTION, 0, 0, 0, "", "bind_interface", "--interface", "BindInterface", \
+     "go out through this network interface only (Linux: SO_BINDTODEVICE)") \
+  XX(UNIX_SOCKET, 92, STR, CONNECTION, 0, 0, 0, "", "unix_socket", "--unix", "UnixSocket", \
+     "connect to this Unix socket (\"@name\": an abstract one) instead of the URL's host, which is still asked for") \
+  XX(TCP_NODELAY, 93, BOOL, CONNECTION, 1, 0, 1, "", "tcp_nodelay", "--no-nodelay", "TcpNoDelay", \
+     "small writes leave at once instead of waiting for more to join them (Nagle)") \
+  XX(TCP_KEEPALIVE, 94, BOOL, CONNECTION, 0, 0, 1, "", "tcp_keepalive", "--tcp-keepalive", "TcpKeepAlive", \
+     "the kernel probes a quiet connection, beside the engine's own pings; the three options below switch it on too") \
+  XX(TCP_KEEPALIVE_IDLE_S, 95, INT, CONNECTION, 0, 0, 32767, "s", "tcp_keepalive_idle", "--tcp-keepalive-idle", \
+     "TcpKeepAliveIdleSeconds", "seconds of quiet before the kernel's first probe; 0: the system's") \
+  XX(TCP_KEEPALIVE_INTERVAL_S, 96, INT, CONNECTION, 0, 0, 32767, "s", "tcp_keepalive_interval", \
+     "--tcp-keepalive-interval", "TcpKeepAliveIntervalSeconds", \
+     "seconds between two probes that nobody answers; 0: the system's") \
+  XX(TCP_KEEPALIVE_COUNT, 97, INT, CONNECTION, 0, 0, 127, "", "tcp_keepalive_count", "--tcp-keepalive-count", \
+     "TcpKeepAliveCount", "unanswered probes until the link is dead; 0: the system's") \
+  XX(SOCKET_RECEIVE_BYTES, 98, INT, CONNECTION, 0, 0, INT64_C(1073741824), "bytes", "socket_receive_bytes", \
+     "--socket-receive-bytes", "SocketReceiveBytes", \
+     "the kernel's receive buffer (SO_RCVBUF: the kernel doubles it and has a limit of its own); 0: it decides") \
+  XX(SOCKET_SEND_BYTES, 99, INT, CONNECTION, 0, 0, INT64_C(1073741824), "bytes", "socket_send_bytes", \
+     "--socket-send-bytes", "SocketSendBytes", "the kernel's send buffer (SO_SNDBUF, likewise); 0: it decides") \
+  XX(TCP_USER_TIMEOUT_MS, 100, INT, CONNECTION, 0, 0, 86400000, "ms", "tcp_user_timeout", "--tcp-user-timeout", \
+     "TcpUserTimeoutMs", \
+     "the kernel ends a link whose peer acknowledges nothing of what was sent, or keeps its window shut, for this " \
+     "long; 0: the system's")
 
 enum wsc_option {
 #define XX(name, id, type, scope, def, min, max, unit, py, flag, go, doc) WSC_OPT_##name = id,

@@ -1,0 +1,43 @@
+/* What the options of the way to the server may be: where sockets go out from and to, and the kernel's knobs. */
+#define _GNU_SOURCE
+#include "options_check.h"
+
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/un.h>
+
+enum { UNIX_PATH_MAX_BYTES = sizeof(((struct sockaddr_un *)0)->sun_path) - 1 };
+
+/* An IP address as text, an IPv6 one perhaps with its zone. */
+static bool ip_literal(const char *text) {
+  char host[INET6_ADDRSTRLEN];
+  unsigned char out[sizeof(struct in6_addr)];
+  size_t n = strcspn(text, "%");
+  if (n >= sizeof host) return false;
+  memcpy(host, text, n);
+  host[n] = 0;
+  if (inet_pton(AF_INET6, host, out) == 1) return text[n] == 0 || text[n + 1] != 0;
+  return text[n] == 0 && inet_pton(AF_INET, host, out) == 1;
+}
+
+static void check_places(struct violations *v, const wsc_options *o) {
+  const char *address = options_str(o, WSC_OPT_BIND_ADDRESS), *interface = options_str(o, WSC_OPT_BIND_INTERFACE),
+             *path = options_str(o, WSC_OPT_UNIX_SOCKET);
+  if (address != NULL && !ip_literal(address))
+    violate(v, "BIND_ADDRESS \"%.64s\" is not an IP address of this machine, like 192.0.2.1 or 2001:db8::1", address);
+  if (interface != NULL && (*interface == 0 || strlen(interface) >= IFNAMSIZ))
+    violate(v, "BIND_INTERFACE \"%.64s\" has %zu bytes: a network interface's name has 1 to %d", interface,
+            strlen(interface), IFNAMSIZ - 1);
+  if (path == NULL) return;
+  const char *kind = *path == '@' ? "an abstract socket's name has, with its @, 2" : "a path has 1";
+  size_t least = *path == '@' ? 2 : 1;
+  if (strlen(path) < least || strlen(path) > UNIX_PATH_MAX_BYTES)
+    violate(v, "UNIX_SOCKET \"%.64s%s\" has %zu bytes: %s to %d", path, strlen(path) > 64 ? "..." : "", strlen(path),
+            kind, UNIX_PATH_MAX_BYTES);
+  if (address != NULL) violate(v, "BIND_ADDRESS is set beside UNIX_SOCKET: a Unix socket goes out from no address");
+  if (interface != NULL)
+    violate(v, "BIND_INTERFACE is set beside UNIX_SOCKET: a Unix socket goes through no interface");
+}
+
+void check_network(struct violations *v, const wsc_options *o) { check_places(v, o); }
