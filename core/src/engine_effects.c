@@ -160,8 +160,9 @@ static void abort_session(wsc_engine *e, int status, int64_t now) {
 }
 
 static void restart_error(wsc_engine *e, const struct lifecycle_effect *f) {
-  engine_log(e, WSC_LOG_WARNING, "engine", "", "attempt to reconnect failed (%u before it)%s: %s", f->retry,
-             f->last ? "; giving up" : "", wsc_error_message(e->failure));
+  engine_log(e, WSC_LOG_WARNING, "engine", "", "%s (%u before it): %s",
+             f->last ? "giving up after a failure" : "attempt to reconnect failed", f->retry,
+             wsc_error_message(e->failure));
   pend(e, &(struct engine_pending){
               .type = WSC_EVENT_RESTART_ERROR, .retry = f->retry, .last = f->last, .delay_ms = f->delay_ms});
 }

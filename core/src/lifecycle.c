@@ -165,28 +165,42 @@ static void attempt_at(const struct step *s, int64_t at_ms) {
   s->l->resume_ms = at_ms;
 }
 
+static struct lifecycle_effect *restart_error(const struct step *s, uint32_t retry, int status) {
+  s->l->phase = PHASE_RESTART_ERROR;
+  struct lifecycle_effect *e = give(s, EF_RESTART_ERROR);
+  e->retry = retry;
+  e->status = status;
+  return e;
+}
+
+/* Whatever makes the engine give up is told to OnRestartError; STOPPED follows its answer. */
+static void give_up(const struct step *s, uint32_t retry, int status) {
+  s->l->gave_up = true;
+  restart_error(s, retry, status)->last = true;
+}
+
+/* A failure of the first start is its own news, unless the start itself retries. */
+static bool is_retried(const struct lifecycle *l) { return !l->first || (l->starting && l->config.retry_first_start); }
+
 /* The attempt has failed and nothing of it is left: neither a dial nor OnOpen nor a socket. */
 static void attempt_failed(const struct step *s, uint32_t fatal, int64_t retry_after_ms) {
   struct lifecycle *l = s->l;
   int status = l->cut ? WSC_ERR_TIMEOUT : THE_FAILURE;
   if (!l->starting) l->open_deadline_ms = NEVER;
-  bool retried = !l->first || (l->starting && l->config.retry_first_start);
-  if (!retried || asked_to_end(l)) {
+  if (!is_retried(l) || asked_to_end(l)) {
     end_run(s, asked_to_end(l), THE_FAILURE);
     return;
   }
 
   uint32_t retry = l->failed;
   count_failure(l);
-  l->gave_up = gives_up(l, fatal);
-  int64_t delay_ms = l->gave_up ? 0 : delay_after_failure(s, fatal, retry_after_ms);
+  if (gives_up(l, fatal)) {
+    give_up(s, retry, status);
+    return;
+  }
+  int64_t delay_ms = delay_after_failure(s, fatal, retry_after_ms);
   l->resume_ms = later(s->in->now_ms, delay_ms); /* the callback runs while this passes */
-  l->phase = PHASE_RESTART_ERROR;
-  struct lifecycle_effect *e = give(s, EF_RESTART_ERROR);
-  e->retry = retry;
-  e->last = l->gave_up;
-  e->delay_ms = delay_ms;
-  e->status = status;
+  restart_error(s, retry, status)->delay_ms = delay_ms;
 }
 
 static void on_answered(const struct step *s) {
@@ -196,6 +210,7 @@ static void on_answered(const struct step *s) {
   l->retry_delay_ms = s->in->retry_delay_ms < 0 ? NEVER : s->in->retry_delay_ms;
   bool start_aborted = l->first && !l->starting;
   if (start_aborted || asked_to_end(l)) end_run(s, asked_to_end(l), WSC_ERR_CANCELED);
+  else if (!s->in->ok && is_retried(l)) give_up(s, l->failed, THE_FAILURE);
   else if (!s->in->ok) end_run(s, WSC_STOPPED_GAVE_UP, THE_FAILURE);
   else if (s->in->delay_ms > 0) attempt_at(s, later(s->in->now_ms, s->in->delay_ms));
   else dial(s);
@@ -343,9 +358,10 @@ static void session_finished(const struct step *s) {
   bool stable = l->ended_ms - l->opened_ms >= l->config.stable_after_ms;
   bool failure = !stable && !l->restart; /* accept-then-close is a failure like a refused dial */
   if (stable) l->failed = 0;
+  uint32_t retry = l->failed;
   if (failure) count_failure(l);
   if (failure && too_many(l)) {
-    end_run(s, WSC_STOPPED_GAVE_UP, WSC_OK);
+    give_up(s, retry, THE_FAILURE);
     return;
   }
   int64_t delay_ms = failure && l->retry_delay_ms != NEVER ? l->retry_delay_ms

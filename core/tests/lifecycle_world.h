@@ -17,7 +17,7 @@ struct world {
   enum out out; /* the one session event that is out */
 
   /* the run */
-  bool running, start_owed, had_session, stop, exit, told_last, hook_gave_up, too_many, start_failed, aborted;
+  bool running, start_owed, had_session, stop, exit, told_last, start_failed, aborted;
   int abort_status;
   uint32_t k; /* failed attempts in a row */
   int64_t started_at, next_at, hook_delay;
@@ -208,7 +208,7 @@ static int64_t delay_of_failure(const struct world *w, const struct lifecycle_in
 /* What an input means, before the machine has seen it. */
 
 static bool wants_attempts(const struct world *w) {
-  return !w->stop && !w->exit && !w->aborted && !w->told_last && !w->hook_gave_up && !w->too_many && !w->start_failed &&
+  return !w->stop && !w->exit && !w->aborted && !w->told_last && !w->start_failed &&
          (!w->had_session || w->l.config.auto_reconnect || w->restart);
 }
 
@@ -229,6 +229,11 @@ static void attempt_failed(struct world *w, const struct lifecycle_input *in, bo
   w->told_last = w->wanted.last;
 }
 
+static void want_last(struct world *w, uint32_t retry) {
+  w->wanted = (struct lifecycle_effect){.retry = retry, .last = true, .status = 1};
+  w->want_restart_error = w->told_last = true;
+}
+
 static void session_finished(struct world *w, const struct lifecycle_input *in) {
   const struct lifecycle_config *c = &w->l.config;
   w->connected = false;
@@ -237,7 +242,7 @@ static void session_finished(struct world *w, const struct lifecycle_input *in) 
   if (stable) w->k = 0;
   if (!stable && !w->restart) {
     w->k++;
-    w->too_many = c->max_attempts && w->k >= c->max_attempts;
+    if (c->max_attempts && w->k >= c->max_attempts) want_last(w, w->k - 1);
     w->next_at = in->now_ms + (w->hook_delay >= 0 ? w->hook_delay : delay_of(c, w->k, in->chance));
   } else {
     w->next_at = in->now_ms + delay_of(c, w->k, in->chance);
@@ -295,8 +300,7 @@ static void told(struct world *w, const struct lifecycle_input *in) {
   switch (in->kind) {
   case IN_START:
     w->running = w->start_owed = true;
-    w->had_session = w->stop = w->exit = w->told_last = w->hook_gave_up = w->too_many = w->start_failed = w->aborted =
-        false;
+    w->had_session = w->stop = w->exit = w->told_last = w->start_failed = w->aborted = false;
     w->lost = w->restart = w->refused = w->cut = w->session = w->reading = w->over = w->drop = w->taken = w->overrun =
         false;
     w->k = 0;
@@ -315,7 +319,10 @@ static void told(struct world *w, const struct lifecycle_input *in) {
     w->out = OUT_NOTHING;
     if (in->reset) w->k = 0;
     w->hook_delay = in->retry_delay_ms;
-    w->hook_gave_up = !in->ok;
+    if (!in->ok && !w->stop && !w->exit && !w->aborted) {
+      if (w->had_session || w->l.config.retry_first_start) want_last(w, w->k);
+      else w->start_failed = true;
+    }
     w->next_at = in->now_ms + in->delay_ms;
     return;
   case IN_DIALED:
@@ -361,7 +368,7 @@ static int reason_of_end(const struct world *w) {
   if (!w->had_session) return WSC_STOPPED_START_FAILED;
   if (w->stop) return WSC_STOPPED_BY_STOP;
   if (w->exit) return WSC_STOPPED_BY_EXIT;
-  return w->hook_gave_up || w->too_many ? WSC_STOPPED_GAVE_UP : WSC_STOPPED_LOST;
+  return WSC_STOPPED_LOST;
 }
 
 static int status_of_start(const struct world *w) {

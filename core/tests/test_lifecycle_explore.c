@@ -69,8 +69,7 @@ static uint64_t key_of(const struct world *w) {
        in_session = w->session || w->out == OUT_CLOSE;
   MIX_BITS(&k, l->starting, l->first, l->stop, l->exit, l->gave_up, l->overrun, l->lost, l->restart, l->failing, l->cut,
            l->socket_closing, l->taken, w->running, w->start_owed, w->had_session, w->stop, w->exit, w->told_last,
-           w->hook_gave_up, w->too_many, w->start_failed, w->aborted, w->dialing, w->connected, w->closing, w->lost,
-           w->restart, w->refused, w->cut);
+           w->start_failed, w->aborted, w->dialing, w->connected, w->closing, w->lost, w->restart, w->refused, w->cut);
   MIX_BITS(&k, w->session, w->reading, w->over, w->drop, w->taken, w->overrun, w->untaken, w->owe_taken, w->owe_out,
            w->owe_all);
   mix(&k, w->inside);

@@ -139,7 +139,8 @@ static void max_attempts_counts_dials_and_short_sessions(void) {
 
   c.max_attempts = 1;
   begin_open(&c);
-  CHECK_STR(lose_session(), "STOPPED 4");
+  CHECK_STR(lose_session(), "RESTART_ERROR retry=0 delay=0 last");
+  GIVES((IN_CALLBACK_DONE), "STOPPED 4");
 }
 
 static void without_auto_reconnect_a_loss_ends_the_run(void) {
@@ -218,7 +219,8 @@ static void the_hook_may_give_up(void) {
   begin_open(&c);
   now = 20000;
   CHECK_STR(lose_session(), "ASK retry=0");
-  GIVES((IN_ANSWERED, .ok = false), "STOPPED 4");
+  GIVES((IN_ANSWERED, .ok = false), "RESTART_ERROR retry=0 delay=0 last");
+  GIVES((IN_CALLBACK_DONE), "STOPPED 4");
 }
 
 static void the_hook_may_forget_failures_and_set_its_own_delay(void) {

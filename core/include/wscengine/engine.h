@@ -34,9 +34,8 @@ typedef struct wsc_callbacks {
   void (*on_close)(wsc_session *s, const wsc_close *peer, wsc_close *reply, void *user);
   /* The close handshake failed. The engine is paused meanwhile. */
   void (*on_close_error)(wsc_session *s, const wsc_error *e, void *user);
-  /* An attempt to reconnect failed; retry counts such failures in a row before it. last: the engine gives up,
-   * on_stopped follows. Not called when a session that was too short was the one too many for max_attempts, nor when
-   * before_attempt gave up: there only on_stopped says so. */
+  /* An attempt to reconnect failed; retry counts such failures in a row before it. last: the engine gives up, whatever
+   * made it (max_attempts, also by a session that was too short; give_up_on; before_attempt), and on_stopped follows. */
   void (*on_restart_error)(wsc_engine *e, const wsc_error *why, uint32_t retry, bool last, void *user);
   /* Just before each attempt: may change it (wsc_attempt_*). false: give up. */
   bool (*before_attempt)(wsc_engine *e, wsc_attempt *a, void *user);
