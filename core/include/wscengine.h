@@ -11,7 +11,9 @@
  *   strings        are UTF-8 and NUL-terminated; borrowed for the call when passed in, borrowed from the object when
  *                  returned, unless the declaration says otherwise.
  *   times          end in _ns (monotonic clock; received_ns alone is Unix time) or in _ms.
- *   structs        that are public begin with struct_size, which the caller sets to sizeof, and only ever grow.
+ *   structs        that are public begin with struct_size, which the caller sets to sizeof, and only ever grow. A program
+ *                  built against an older or a newer header may be used with this library: what one side does not know
+ *                  of a struct is neither read nor written, and counts as zero.
  *   threads        any function may be called from any thread unless its comment says otherwise.
  *   fork           a handle made before fork answers WSC_ERR_FORKED in the child; freeing it there only closes fds. */
 #ifndef WSCENGINE_H

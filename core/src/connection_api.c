@@ -5,6 +5,7 @@
 #include "frame.h"
 #include "mem.h"
 #include "os.h"
+#include "sized.h"
 #include "utf8.h"
 
 #include <string.h>
@@ -270,7 +271,7 @@ int wsc_connection_read_begin(wsc_connection *k, const wsc_context *c, uint64_t 
 }
 
 int wsc_connection_read(wsc_connection *k, const wsc_context *c, wsc_message *out, wsc_error **err) {
-  if (!out || out->struct_size < sizeof *out)
+  if (!out || out->struct_size < FIRST_MESSAGE)
     return error_set(err, WSC_ERR_INVALID, "read: out is NULL or its struct_size is not set");
   wsc_op *op;
   int r = wsc_connection_read_begin(k, c, 0, &op, err);
@@ -500,11 +501,7 @@ bool wsc_connection_closed(const wsc_connection *k, wsc_close *out) {
   wsc_connection *unlocked = (wsc_connection *)(uintptr_t)k;
   pthread_mutex_lock(&unlocked->lock);
   bool ended = k->state == CONN_ENDED;
-  if (ended && out && out->struct_size >= sizeof *out) {
-    uint32_t size = out->struct_size;
-    *out = k->ended;
-    out->struct_size = size;
-  }
+  if (ended && out && out->struct_size >= FIRST_CLOSE) sized_write(out, &k->ended, sizeof k->ended);
   pthread_mutex_unlock(&unlocked->lock);
   return ended;
 }

@@ -5,6 +5,7 @@
 #include "error.h"
 #include "mem.h"
 #include "os.h"
+#include "sized.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -95,9 +96,9 @@ int wsc_engine_new(const char *url, const wsc_callbacks *cb, void *user, const w
                    wsc_error **err) {
   if (!out) return error_set(err, WSC_ERR_INVALID, "wsc_engine_new: out is NULL");
   *out = NULL;
-  if (cb && cb->struct_size < sizeof *cb)
-    return error_set(err, WSC_ERR_INVALID, "callbacks: struct_size is %u, at least %zu is needed", cb->struct_size,
-                     sizeof *cb);
+  if (cb && cb->struct_size < FIRST_CALLBACKS)
+    return error_set(err, WSC_ERR_INVALID, "callbacks: struct_size is %u, at least %u is needed", cb->struct_size,
+                     (unsigned)FIRST_CALLBACKS);
   int r = wsc_options_validate(o, err);
   if (r) return r;
   wsc_engine *e = mem_zalloc(sizeof *e);
@@ -112,7 +113,7 @@ int wsc_engine_new(const char *url, const wsc_callbacks *cb, void *user, const w
   e->node.fill = engine_fill;
   e->node.owner = &e->actor;
   e->rtt_last_ns = e->rtt_smoothed_ns = -1;
-  if (cb) e->callbacks = *cb;
+  if (cb) sized_read(&e->callbacks, sizeof e->callbacks, cb);
   e->has_callbacks = cb != NULL;
   if ((r = url_parse(url, &e->url, err))) goto fail;
   if (!(e->options = options_snapshot(o))) {
@@ -407,17 +408,16 @@ wsc_session *wsc_engine_session(wsc_engine *e) {
 }
 
 int wsc_engine_stats(wsc_engine *e, wsc_stats *out) {
-  if (!e || !out || out->struct_size < sizeof *out) return WSC_ERR_INVALID;
+  if (!e || !out || out->struct_size < FIRST_STATS) return WSC_ERR_INVALID;
   if (e->generation != os_fork_generation()) return WSC_ERR_FORKED;
   pthread_mutex_lock(&e->lock);
   struct traffic t = e->traffic;
-  *out = (wsc_stats){.struct_size = out->struct_size,
-                     .sessions = e->sessions,
-                     .reconnects = e->reconnects,
-                     .failed_attempts = e->failed_attempts,
-                     .rtt_last_ns = e->rtt_last_ns,
-                     .rtt_smoothed_ns = e->rtt_smoothed_ns,
-                     .last_byte_age_ns = -1};
+  wsc_stats s = {.sessions = e->sessions,
+                 .reconnects = e->reconnects,
+                 .failed_attempts = e->failed_attempts,
+                 .rtt_last_ns = e->rtt_last_ns,
+                 .rtt_smoothed_ns = e->rtt_smoothed_ns,
+                 .last_byte_age_ns = -1};
   wsc_connection *k = e->session ? e->session->connection : NULL;
   if (k) {
     pthread_mutex_lock(&k->lock);
@@ -426,24 +426,25 @@ int wsc_engine_stats(wsc_engine *e, wsc_stats *out) {
     t.messages_sent += k->traffic.messages_sent;
     t.bytes_sent += k->traffic.bytes_sent;
     t.dropped += k->traffic.dropped;
-    out->queued_messages = k->queue.messages;
-    out->queued_bytes = k->queue.payload;
+    s.queued_messages = k->queue.messages;
+    s.queued_bytes = k->queue.payload;
     if (k->rtt_last_ns >= 0) {
-      out->rtt_last_ns = k->rtt_last_ns;
-      out->rtt_smoothed_ns = k->rtt_smoothed_ns;
+      s.rtt_last_ns = k->rtt_last_ns;
+      s.rtt_smoothed_ns = k->rtt_smoothed_ns;
     }
-    if (k->last_byte_ns) out->last_byte_age_ns = os_now_ns() - k->last_byte_ns;
+    if (k->last_byte_ns) s.last_byte_age_ns = os_now_ns() - k->last_byte_ns;
     pthread_mutex_unlock(&k->lock);
   } else if (e->host.used) {
     t = e->host.traffic;
-    out->rtt_last_ns = e->host.rtt_last_ns;
-    out->rtt_smoothed_ns = e->host.rtt_smoothed_ns;
+    s.rtt_last_ns = e->host.rtt_last_ns;
+    s.rtt_smoothed_ns = e->host.rtt_smoothed_ns;
   }
   pthread_mutex_unlock(&e->lock);
-  out->messages_received = t.messages_received;
-  out->bytes_received = t.bytes_received;
-  out->messages_sent = t.messages_sent;
-  out->bytes_sent = t.bytes_sent;
-  out->messages_dropped = t.dropped;
+  s.messages_received = t.messages_received;
+  s.bytes_received = t.bytes_received;
+  s.messages_sent = t.messages_sent;
+  s.bytes_sent = t.bytes_sent;
+  s.messages_dropped = t.dropped;
+  sized_write(out, &s, sizeof s);
   return WSC_OK;
 }

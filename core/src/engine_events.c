@@ -8,6 +8,7 @@
 #include "engine.h"
 #include "error.h"
 #include "mem.h"
+#include "sized.h"
 
 #include <string.h>
 
@@ -303,10 +304,16 @@ static int session_done(wsc_event *ev, const wsc_reply *r) {
 
 int wsc_event_done(wsc_event *ev, const wsc_reply *r) {
   if (!ev || !ev->core) return WSC_ERR_INVALID;
-  if (r && r->struct_size < sizeof *r) return WSC_ERR_INVALID;
+  if (r && r->struct_size < FIRST_REPLY) return WSC_ERR_INVALID;
   if (ev->flags & EVENT_ANSWERED) return WSC_ERR_STATE; /* a second done changes nothing */
   ev->flags |= EVENT_ANSWERED;
-  wsc_event mine = *ev;
+  wsc_event mine;
+  sized_read(&mine, sizeof mine, ev);
+  wsc_reply reply;
+  if (r) {
+    sized_read(&reply, sizeof reply, r);
+    r = &reply;
+  }
   switch (mine.type) {
   case WSC_EVENT_OPENED:
   case WSC_EVENT_BATCH:

@@ -6,6 +6,7 @@
 #include "mem.h"
 #include "operation.h"
 #include "os.h"
+#include "sized.h"
 #include "standby.h"
 
 #include <errno.h>
@@ -352,10 +353,16 @@ int64_t loop_deadline(int64_t timeout_ns) {
 }
 
 int wsc_loop_next(wsc_loop *l, int64_t timeout_ns, wsc_event *ev) {
-  if (!l || !ev || ev->struct_size < sizeof *ev) return WSC_ERR_INVALID;
+  if (!l || !ev || ev->struct_size < FIRST_EVENT) return WSC_ERR_INVALID;
   if (loop_forked(l)) return WSC_ERR_FORKED;
   struct drive d = {.loop = l, .event = ev, .deadline_ns = timeout_ns == 0 ? 0 : loop_deadline(timeout_ns)};
-  return drive(&d);
+  if (ev->struct_size >= sizeof *ev) return drive(&d);
+  wsc_event whole; /* an older caller's is too short to be filled in place */
+  sized_read(&whole, sizeof whole, ev);
+  d.event = &whole;
+  int r = drive(&d);
+  sized_write(ev, &whole, sizeof whole);
+  return r;
 }
 
 void wsc_loop_wake(wsc_loop *l) {

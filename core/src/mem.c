@@ -2,6 +2,7 @@
  * always given back to whom it came from. The tests' bookkeeping costs nothing while it is off: one word says that
  * allocating is as usual. */
 #include "mem.h"
+#include "sized.h"
 
 #include "wscengine/base.h"
 #include "wscengine/status.h"
@@ -48,9 +49,9 @@ int wsc_set_allocator(const wsc_allocator *a) {
     allocator = libc_allocator;
     return WSC_OK;
   }
-  if (a->struct_size < sizeof *a || a->flags != 0) return WSC_ERR_INVALID;
+  if (a->struct_size < FIRST_ALLOCATOR || a->flags != 0) return WSC_ERR_INVALID;
   if (a->allocate == NULL || a->reallocate == NULL || a->release == NULL) return WSC_ERR_INVALID;
-  allocator = *a;
+  sized_read(&allocator, sizeof allocator, a);
   return WSC_OK;
 }
 

@@ -5,6 +5,7 @@
 #include "error.h"
 #include "mem.h"
 #include "os.h"
+#include "sized.h"
 
 struct wsc_cancel {
   pthread_mutex_t lock;
@@ -72,9 +73,9 @@ static int taken_done(struct event_node *n, wsc_event *ev, const wsc_reply *r);
 
 int op_new(enum op_kind kind, struct actor *owner, wsc_engine *engine, void *user, const wsc_context *c, uint64_t token,
            wsc_op **out, wsc_error **err) {
-  if (c && c->struct_size < sizeof *c)
-    return error_set(err, WSC_ERR_INVALID, "context: struct_size is %u, at least %zu is needed", c->struct_size,
-                     sizeof *c);
+  if (c && c->struct_size < FIRST_CONTEXT)
+    return error_set(err, WSC_ERR_INVALID, "context: struct_size is %u, at least %u is needed", c->struct_size,
+                     (unsigned)FIRST_CONTEXT);
   if (c && wsc_cancel_fired(c->cancel)) return error_set(err, WSC_ERR_CANCELED, "canceled before it began");
   wsc_op *op = mem_zalloc(sizeof *op);
   if (!op) return error_set(err, WSC_ERR_NOMEM, "out of memory for an operation");
@@ -185,10 +186,9 @@ int wsc_op_wait(wsc_op *op, int64_t timeout_ns, wsc_error **err) {
 }
 
 int wsc_op_take_message(wsc_op *op, wsc_message *out) {
-  if (!op || !out || out->struct_size < sizeof *out) return WSC_ERR_INVALID;
+  if (!op || !out || out->struct_size < FIRST_MESSAGE) return WSC_ERR_INVALID;
   if (wsc_op_pending(op) || op->kind != OP_READ || !op->message.owner) return WSC_ERR_STATE;
-  *out = op->message;
-  out->struct_size = sizeof *out;
+  sized_write(out, &op->message, sizeof op->message);
   op->message = (wsc_message){0};
   return WSC_OK;
 }
@@ -196,7 +196,8 @@ int wsc_op_take_message(wsc_op *op, wsc_message *out) {
 void wsc_message_free(wsc_message *m) {
   if (!m) return;
   mem_free(m->owner);
-  *m = (wsc_message){.struct_size = m->struct_size};
+  const wsc_message none = {0};
+  if (m->struct_size >= FIRST_MESSAGE) sized_write(m, &none, sizeof none);
 }
 
 void op_refuse(wsc_op *op) {

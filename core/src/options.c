@@ -3,6 +3,7 @@
 #include "options.h"
 
 #include "mem.h"
+#include "sized.h"
 #include "wscengine/status.h"
 
 #include <stdatomic.h>
@@ -57,10 +58,8 @@ static int row_of_type(const wsc_options *o, int id, int type, int or_type) {
 }
 
 int wsc_option_info(int index, wsc_option_description *out) {
-  if (out == NULL || out->struct_size < sizeof *out || index < 0 || index >= ROWS) return WSC_ERR_INVALID;
-  uint32_t size = out->struct_size;
-  *out = rows[index];
-  out->struct_size = size;
+  if (out == NULL || out->struct_size < FIRST_OPTION_DESCRIPTION || index < 0 || index >= ROWS) return WSC_ERR_INVALID;
+  sized_write(out, &rows[index], sizeof rows[index]);
   return WSC_OK;
 }
 
@@ -140,12 +139,12 @@ int wsc_options_get_int(const wsc_options *o, int id, int64_t *value) {
 
 int wsc_options_set_log(wsc_options *o, const wsc_log *vtable, void *self) {
   if (o == NULL) return WSC_ERR_INVALID;
-  if (vtable != NULL && (vtable->struct_size < sizeof *vtable || vtable->flags != 0)) return WSC_ERR_INVALID;
+  if (vtable != NULL && (vtable->struct_size < FIRST_LOG || vtable->flags != 0)) return WSC_ERR_INVALID;
   if (vtable != NULL && vtable->line == NULL) return WSC_ERR_INVALID;
   if (o->frozen) return WSC_ERR_STATE;
   o->log = NULL;
   if (vtable != NULL) {
-    o->log_copy = *vtable;
+    sized_read(&o->log_copy, sizeof o->log_copy, vtable);
     o->log = &o->log_copy;
   }
   o->log_self = self;
