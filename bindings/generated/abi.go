@@ -6,7 +6,7 @@ package abi
 // The ABI these constants were read from.
 const (
 	Version = "0.1.0"
-	Hash    = "59fdb0e5cebb3d38ef2cc61289ecfac50deb1dd26fddb4b5da39e3e92e524e4f"
+	Hash    = "f6a49e4ea2e170e03591494f9b72d93d6c88292e30cfe6256730a8378402e8ef"
 )
 
 // What a call of the C library returned.
@@ -54,56 +54,63 @@ const (
 
 // Numbers of the options.
 const (
-	OptionIdReaderCount           = 1
-	OptionIdAutoReconnect         = 2
-	OptionIdReconnectBaseS        = 3
-	OptionIdReconnectMaxExponent  = 4
-	OptionIdOnOpenTimeoutMs       = 5
-	OptionIdStopTimeoutMs         = 6
-	OptionIdJitterPercent         = 7
-	OptionIdFirstDelaySpreadMs    = 8
-	OptionIdStableAfterMs         = 9
-	OptionIdRetryAfterMaxMs       = 10
-	OptionIdRetryFirstStart       = 11
-	OptionIdMaxAttempts           = 12
-	OptionIdGiveUpOn              = 13
-	OptionIdCallbackGraceMs       = 14
-	OptionIdSendWaitsForSession   = 15
-	OptionIdHostAdapter           = 16
-	OptionIdAskBeforeAttempt      = 17
-	OptionIdLogLevel              = 18
-	OptionIdConnectTimeoutMs      = 30
-	OptionIdCloseTimeoutMs        = 31
-	OptionIdKeepaliveIntervalMs   = 32
-	OptionIdKeepaliveTimeoutMs    = 33
-	OptionIdDataIdleTimeoutMs     = 34
-	OptionIdMaxMessageBytes       = 35
-	OptionIdReceiveQueueBytes     = 36
-	OptionIdSendQueueBytes        = 37
-	OptionIdFragmentBytes         = 38
-	OptionIdHeader                = 39
-	OptionIdSubprotocol           = 40
-	OptionIdOrigin                = 41
-	OptionIdCookie                = 42
-	OptionIdCaFile                = 43
-	OptionIdCaDir                 = 44
-	OptionIdCaPem                 = 45
-	OptionIdCertFile              = 46
-	OptionIdKeyFile               = 47
-	OptionIdInsecure              = 48
-	OptionIdHappyEyeballsDelayMs  = 49
-	OptionIdCrewMaxThreads        = 60
-	OptionIdBindAddress           = 90
-	OptionIdBindInterface         = 91
-	OptionIdUnixSocket            = 92
-	OptionIdTcpNodelay            = 93
-	OptionIdTcpKeepalive          = 94
-	OptionIdTcpKeepaliveIdleS     = 95
-	OptionIdTcpKeepaliveIntervalS = 96
-	OptionIdTcpKeepaliveCount     = 97
-	OptionIdSocketReceiveBytes    = 98
-	OptionIdSocketSendBytes       = 99
-	OptionIdTcpUserTimeoutMs      = 100
+	OptionIdReaderCount               = 1
+	OptionIdAutoReconnect             = 2
+	OptionIdReconnectBaseS            = 3
+	OptionIdReconnectMaxExponent      = 4
+	OptionIdOnOpenTimeoutMs           = 5
+	OptionIdStopTimeoutMs             = 6
+	OptionIdJitterPercent             = 7
+	OptionIdFirstDelaySpreadMs        = 8
+	OptionIdStableAfterMs             = 9
+	OptionIdRetryAfterMaxMs           = 10
+	OptionIdRetryFirstStart           = 11
+	OptionIdMaxAttempts               = 12
+	OptionIdGiveUpOn                  = 13
+	OptionIdCallbackGraceMs           = 14
+	OptionIdSendWaitsForSession       = 15
+	OptionIdHostAdapter               = 16
+	OptionIdAskBeforeAttempt          = 17
+	OptionIdLogLevel                  = 18
+	OptionIdConnectTimeoutMs          = 30
+	OptionIdCloseTimeoutMs            = 31
+	OptionIdKeepaliveIntervalMs       = 32
+	OptionIdKeepaliveTimeoutMs        = 33
+	OptionIdDataIdleTimeoutMs         = 34
+	OptionIdMaxMessageBytes           = 35
+	OptionIdReceiveQueueBytes         = 36
+	OptionIdSendQueueBytes            = 37
+	OptionIdFragmentBytes             = 38
+	OptionIdHeader                    = 39
+	OptionIdSubprotocol               = 40
+	OptionIdOrigin                    = 41
+	OptionIdCookie                    = 42
+	OptionIdCaFile                    = 43
+	OptionIdCaDir                     = 44
+	OptionIdCaPem                     = 45
+	OptionIdCertFile                  = 46
+	OptionIdKeyFile                   = 47
+	OptionIdInsecure                  = 48
+	OptionIdHappyEyeballsDelayMs      = 49
+	OptionIdCrewMaxThreads            = 60
+	OptionIdCompression               = 70
+	OptionIdCompressionThresholdBytes = 71
+	OptionIdCompressionLevel          = 72
+	OptionIdClientMaxWindowBits       = 73
+	OptionIdServerMaxWindowBits       = 74
+	OptionIdClientNoContextTakeover   = 75
+	OptionIdServerNoContextTakeover   = 76
+	OptionIdBindAddress               = 90
+	OptionIdBindInterface             = 91
+	OptionIdUnixSocket                = 92
+	OptionIdTcpNodelay                = 93
+	OptionIdTcpKeepalive              = 94
+	OptionIdTcpKeepaliveIdleS         = 95
+	OptionIdTcpKeepaliveIntervalS     = 96
+	OptionIdTcpKeepaliveCount         = 97
+	OptionIdSocketReceiveBytes        = 98
+	OptionIdSocketSendBytes           = 99
+	OptionIdTcpUserTimeoutMs          = 100
 )
 
 // Causes that end a run; give_up_on is a sum of them.
@@ -239,6 +246,13 @@ var Options = []Option{
 	{"INSECURE", "Insecure", "BOOL", "CONNECTION", "", "do not check the server's certificate: anyone on the path can read and change everything", 48, 0, 0, 1},
 	{"HAPPY_EYEBALLS_DELAY_MS", "HappyEyeballsDelayMs", "INT", "CONNECTION", "ms", "head start of one address before the next is tried beside it (RFC 8305)", 49, 250, 10, 2000},
 	{"CREW_MAX_THREADS", "", "INT", "LOOP", "", "most C threads that run callbacks; at it, callbacks of other engines wait for a free thread", 60, 64, 1, 4096},
+	{"COMPRESSION", "Compression", "BOOL", "CONNECTION", "", "offer permessage-deflate (RFC 7692); a server that does not know it is talked to without", 70, 0, 0, 1},
+	{"COMPRESSION_THRESHOLD_BYTES", "CompressionThresholdBytes", "INT", "CONNECTION", "bytes", "outgoing messages below this are sent as they are", 71, 128, 0, 4294967295},
+	{"COMPRESSION_LEVEL", "CompressionLevel", "INT", "CONNECTION", "", "effort for outgoing messages: 1 is fastest, 9 smallest", 72, 6, 1, 9},
+	{"CLIENT_MAX_WINDOW_BITS", "ClientMaxWindowBits", "INT", "CONNECTION", "bits", "window of outgoing messages, as a power of two; less saves memory here and there", 73, 15, 9, 15},
+	{"SERVER_MAX_WINDOW_BITS", "ServerMaxWindowBits", "INT", "CONNECTION", "bits", "window the server is asked to keep to; below 15 a server that does not grant it is refused", 74, 15, 8, 15},
+	{"CLIENT_NO_CONTEXT_TAKEOVER", "ClientNoContextTakeover", "BOOL", "CONNECTION", "", "compress every outgoing message for itself: larger, less memory at the server", 75, 0, 0, 1},
+	{"SERVER_NO_CONTEXT_TAKEOVER", "ServerNoContextTakeover", "BOOL", "CONNECTION", "", "ask the server to compress every message for itself: no window is kept here between messages; a server that does not grant it is refused", 76, 0, 0, 1},
 	{"BIND_ADDRESS", "BindAddress", "STR", "CONNECTION", "", "go out from this IPv4 or IPv6 address of this machine; addresses of the other family are not tried then", 90, 0, 0, 0},
 	{"BIND_INTERFACE", "BindInterface", "STR", "CONNECTION", "", "go out through this network interface only (Linux: SO_BINDTODEVICE)", 91, 0, 0, 0},
 	{"UNIX_SOCKET", "UnixSocket", "STR", "CONNECTION", "", "connect to this Unix socket (\"@name\": an abstract one) instead of the URL's host, which is still asked for", 92, 0, 0, 0},

@@ -6,7 +6,7 @@ import enum
 from typing import NamedTuple, TypedDict
 
 ABI_VERSION = "0.1.0"
-ABI_HASH = "59fdb0e5cebb3d38ef2cc61289ecfac50deb1dd26fddb4b5da39e3e92e524e4f"
+ABI_HASH = "f6a49e4ea2e170e03591494f9b72d93d6c88292e30cfe6256730a8378402e8ef"
 
 
 class Status(enum.IntEnum):
@@ -96,6 +96,13 @@ class OptionId(enum.IntEnum):
     INSECURE = 48
     HAPPY_EYEBALLS_DELAY_MS = 49
     CREW_MAX_THREADS = 60
+    COMPRESSION = 70
+    COMPRESSION_THRESHOLD_BYTES = 71
+    COMPRESSION_LEVEL = 72
+    CLIENT_MAX_WINDOW_BITS = 73
+    SERVER_MAX_WINDOW_BITS = 74
+    CLIENT_NO_CONTEXT_TAKEOVER = 75
+    SERVER_NO_CONTEXT_TAKEOVER = 76
     BIND_ADDRESS = 90
     BIND_INTERFACE = 91
     UNIX_SOCKET = 92
@@ -705,6 +712,97 @@ OPTIONS: tuple[Option, ...] = (
         "most C threads that run callbacks; at it, callbacks of other engines wait for a free thread",
     ),
     Option(
+        "COMPRESSION",
+        70,
+        "BOOL",
+        "CONNECTION",
+        "compression",
+        1,
+        0,
+        0,
+        1,
+        "",
+        "offer permessage-deflate (RFC 7692); a server that does not know it is talked to without",
+    ),
+    Option(
+        "COMPRESSION_THRESHOLD_BYTES",
+        71,
+        "INT",
+        "CONNECTION",
+        "compression_threshold",
+        1,
+        128,
+        0,
+        4294967295,
+        "bytes",
+        "outgoing messages below this are sent as they are",
+    ),
+    Option(
+        "COMPRESSION_LEVEL",
+        72,
+        "INT",
+        "CONNECTION",
+        "compression_level",
+        1,
+        6,
+        1,
+        9,
+        "",
+        "effort for outgoing messages: 1 is fastest, 9 smallest",
+    ),
+    Option(
+        "CLIENT_MAX_WINDOW_BITS",
+        73,
+        "INT",
+        "CONNECTION",
+        "client_max_window_bits",
+        1,
+        15,
+        9,
+        15,
+        "bits",
+        "window of outgoing messages, as a power of two; less saves memory here and there",
+    ),
+    Option(
+        "SERVER_MAX_WINDOW_BITS",
+        74,
+        "INT",
+        "CONNECTION",
+        "server_max_window_bits",
+        1,
+        15,
+        8,
+        15,
+        "bits",
+        "window the server is asked to keep to; below 15 a server that does not grant it is refused",
+    ),
+    Option(
+        "CLIENT_NO_CONTEXT_TAKEOVER",
+        75,
+        "BOOL",
+        "CONNECTION",
+        "client_no_context_takeover",
+        1,
+        0,
+        0,
+        1,
+        "",
+        "compress every outgoing message for itself: larger, less memory at the server",
+    ),
+    Option(
+        "SERVER_NO_CONTEXT_TAKEOVER",
+        76,
+        "BOOL",
+        "CONNECTION",
+        "server_no_context_takeover",
+        1,
+        0,
+        0,
+        1,
+        "",
+        "ask the server to compress every message for itself: no window is kept here between messages; a server that does not grant it is refused",
+    ),
+    Option(
         "BIND_ADDRESS",
         90,
         "STR",
@@ -876,6 +974,13 @@ class ConnectionOptions(TypedDict, total=False):
     key_file: str
     insecure: bool
     happy_eyeballs_delay: float
+    compression: bool
+    compression_threshold: int
+    compression_level: int
+    client_max_window_bits: int
+    server_max_window_bits: int
+    client_no_context_takeover: bool
+    server_no_context_takeover: bool
     bind_address: str
     bind_interface: str
     unix_socket: str

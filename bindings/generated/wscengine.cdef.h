@@ -93,6 +93,13 @@ enum wsc_option {
   WSC_OPT_INSECURE = 48,
   WSC_OPT_HAPPY_EYEBALLS_DELAY_MS = 49,
   WSC_OPT_CREW_MAX_THREADS = 60,
+  WSC_OPT_COMPRESSION = 70,
+  WSC_OPT_COMPRESSION_THRESHOLD_BYTES = 71,
+  WSC_OPT_COMPRESSION_LEVEL = 72,
+  WSC_OPT_CLIENT_MAX_WINDOW_BITS = 73,
+  WSC_OPT_SERVER_MAX_WINDOW_BITS = 74,
+  WSC_OPT_CLIENT_NO_CONTEXT_TAKEOVER = 75,
+  WSC_OPT_SERVER_NO_CONTEXT_TAKEOVER = 76,
   WSC_OPT_BIND_ADDRESS = 90,
   WSC_OPT_BIND_INTERFACE = 91,
   WSC_OPT_UNIX_SOCKET = 92,
@@ -285,6 +292,10 @@ typedef struct wsc_stats {
   int64_t rtt_last_ns;
   int64_t rtt_smoothed_ns;
   int64_t last_byte_age_ns;
+  uint64_t packed_received_bytes;
+  uint64_t unpacked_received_bytes;
+  uint64_t packed_sent_bytes;
+  uint64_t unpacked_sent_bytes;
 } wsc_stats;
 
 typedef struct wsc_record {

@@ -22,7 +22,8 @@ static int reserve(struct receiver *r, uint64_t more, bool exact) {
   if (!exact) {
     if (size < FIRST_BLOCK) size = FIRST_BLOCK;
     if (size < 2 * (uint64_t)r->capacity) size = 2 * (uint64_t)r->capacity;
-    if (size > r->max_message) size = r->max_message; /* needed is not above it: the header was judged */
+    uint64_t limit = wire_limit(r, r->compressed); /* needed is not above it: the header was judged */
+    if (size > limit) size = limit;
   }
   uint8_t *block = size <= SIZE_MAX ? mem_realloc(r->block, (size_t)size) : NULL;
   if (block == NULL) return no_memory(r, needed);

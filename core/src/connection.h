@@ -6,6 +6,7 @@
 #ifndef WSC_CONNECTION_INTERNAL_H
 #define WSC_CONNECTION_INTERNAL_H
 
+#include "deflate.h"
 #include "dial.h"
 #include "handshake.h"
 #include "keepalive.h"
@@ -44,6 +45,8 @@ struct connection_owner {
 
 struct traffic {
   uint64_t messages_received, bytes_received, messages_sent, bytes_sent, dropped;
+  /* of compressed messages: payload as it went over the wire, and as it was */
+  uint64_t packed_received, unpacked_received, packed_sent, unpacked_sent;
 };
 
 struct tx_chunk {
@@ -64,7 +67,7 @@ struct wsc_connection {
   struct url url;
   struct tls_context *trust;
   int64_t connect_timeout_ns, close_timeout_ns;
-  uint64_t receive_bytes, send_bytes, fragment_bytes;
+  uint64_t receive_bytes, send_bytes, fragment_bytes, compress_from;
 
   pthread_mutex_t lock;
   enum connection_state state;
@@ -97,10 +100,12 @@ struct wsc_connection {
   struct buffer control; /* pings and pongs: between chunks */
   size_t control_sent;
   unsigned corks;
-  bool blocked;     /* the socket took no more */
-  ssize_t broken;   /* -errno of a write that failed; the actor's thread ends the connection ... */
-  bool read_out;    /* ... when it has read what the peer sent before */
-  bool ping_queued; /* a keepalive ping is in control */
+  struct deflate_terms terms; /* what was agreed on with the server */
+  struct deflater *deflater;  /* NULL: nothing was compressed yet */
+  bool blocked;               /* the socket took no more */
+  ssize_t broken;             /* -errno of a write that failed; the actor's thread ends the connection ... */
+  bool read_out;              /* ... when it has read what the peer sent before */
+  bool ping_queued;           /* a keepalive ping is in control */
   struct op_list writes;
 
   struct keepalive alive;

@@ -78,6 +78,7 @@ int connection_new(wsc_loop *loop, struct actor *actor, const struct url *url, w
   k->receive_bytes = (uint64_t)options_int(options, WSC_OPT_RECEIVE_QUEUE_BYTES);
   k->send_bytes = (uint64_t)options_int(options, WSC_OPT_SEND_QUEUE_BYTES);
   k->fragment_bytes = (uint64_t)options_int(options, WSC_OPT_FRAGMENT_BYTES);
+  k->compress_from = (uint64_t)options_int(options, WSC_OPT_COMPRESSION_THRESHOLD_BYTES);
   receiver_init(&k->receiver, loop->pool, (uint64_t)options_int(options, WSC_OPT_MAX_MESSAGE_BYTES));
   k->receiver_made = true;
   if (!actor) {

@@ -107,6 +107,18 @@ static int transport_failed(wsc_connection *k, ssize_t result, const char *what,
   return error_set_info(err, &info, "%s: %s: %s", k->url.shown, what, transport_error(&k->transport, result, text));
 }
 
+/* What the upgrade agreed on. */
+static int begin_compression(wsc_connection *k, const struct deflate_terms *t, wsc_error **err) {
+  k->terms = *t;
+  if (!t->on) return WSC_OK;
+  if (receiver_inflates(&k->receiver, t->server_bits, t->server_forgets) != WSC_OK)
+    return error_set(err, WSC_ERR_NOMEM, "out of memory for inflating what %s sends", k->url.shown);
+  connection_log(k, WSC_LOG_DEBUG, "connection", "permessage-deflate: window bits %d out%s, %d in%s", t->client_bits,
+                 t->client_forgets ? " (no context takeover)" : "", t->server_bits,
+                 t->server_forgets ? " (no context takeover)" : "");
+  return WSC_OK;
+}
+
 static void open_connection(wsc_connection *k, int64_t now) {
   k->response = k->handshake.response;
   k->handshake.response = NULL;
@@ -141,6 +153,7 @@ static int run_upgrading(wsc_connection *k, int64_t now, wsc_error **err) {
     size_t used = 0;
     int r = handshake_feed(&k->handshake, k->options, in, (size_t)n, &used, err);
     if (r == WSC_AGAIN) continue;
+    if (r == WSC_OK) r = begin_compression(k, &k->handshake.terms, err);
     if (r) return r;
     open_connection(k, now);
     if (used < (size_t)n)

@@ -84,6 +84,8 @@ static void advance(wsc_connection *k, size_t n, int64_t now) {
   k->looked = false;
   k->last_byte_ns = now;
   if (fresh.head) keepalive_data(&k->alive, now);
+  k->traffic.packed_received = k->receiver.packed_bytes;
+  k->traffic.unpacked_received = k->receiver.unpacked_bytes;
   enqueue(k, &fresh);
   connection_serve_reads(k);
   if (r) fault(k, r);

@@ -57,6 +57,8 @@ void send_drop(wsc_connection *k) {
   buffer_free(&k->control);
   k->control_sent = 0;
   k->blocked = k->ping_queued = false;
+  deflater_free(k->deflater);
+  k->deflater = NULL;
 }
 
 /* One masked frame at p; its length. */
@@ -167,26 +169,53 @@ static int send_small(wsc_connection *k, int type, const uint8_t *p, size_t n) {
   return WSC_OK;
 }
 
+/* One message in as many frames as it takes. opcode: with FRAME_RSV1 or without. */
+static int send_frames(wsc_connection *k, int opcode, const uint8_t *p, size_t n) {
+  int r = k->corks ? WSC_AGAIN : send_small(k, opcode, p, n);
+  if (r != WSC_AGAIN) return r;
+  size_t at = 0;
+  do {
+    size_t part = n - at < k->fragment_bytes ? n - at : k->fragment_bytes;
+    r = queue_frame(k, at + part == n, opcode, p ? p + at : NULL, part);
+    if (r && at)
+      connection_fail(k, WSC_CLOSE_INTERNAL_ERROR, "out of memory", r, "out of memory in the middle of a message");
+    if (r) return k->state == CONN_OPEN ? r : WSC_ERR_CLOSED;
+    at += part;
+    opcode = OPCODE_CONTINUATION;
+    if (!k->blocked && (!k->corks || k->tx_bytes >= CHUNK_BYTES))
+      send_flush(k, 0); /* corked: no call for each of many small ones */
+    if (k->broken) return WSC_ERR_CLOSED;
+  } while (at < n);
+  return WSC_OK;
+}
+
+static bool worth_compressing(const wsc_connection *k, size_t n) {
+  return k->terms.on && n > 0 && n >= k->compress_from && k->terms.client_bits >= DEFLATE_BITS_LEAST;
+}
+
+static int send_compressed(wsc_connection *k, int type, const uint8_t *p, size_t n) {
+  struct buffer packed = {0};
+  int r = WSC_ERR_NOMEM;
+  if (!k->deflater)
+    k->deflater = deflater_new(k->terms.client_bits, (int)options_int(k->options, WSC_OPT_COMPRESSION_LEVEL),
+                               k->terms.client_forgets);
+  if (k->deflater) r = deflater_run(k->deflater, p, n, &packed);
+  if (r == WSC_OK) {
+    r = send_frames(k, type | FRAME_RSV1, packed.data, packed.length);
+    if (r) deflater_forget(k->deflater);
+  }
+  if (r == WSC_OK) {
+    k->traffic.packed_sent += packed.length;
+    k->traffic.unpacked_sent += n;
+  }
+  buffer_free(&packed);
+  return r;
+}
+
 int send_message(wsc_connection *k, int type, const uint8_t *p, size_t n) {
   if (k->state != CONN_OPEN || k->fenced || k->broken) return WSC_ERR_CLOSED;
   if (k->tx_bytes && k->tx_bytes + n > k->send_bytes) return WSC_AGAIN;
-  int r = k->corks ? WSC_AGAIN : send_small(k, type, p, n);
-  if (r == WSC_AGAIN) {
-    int opcode = type;
-    size_t at = 0;
-    do {
-      size_t part = n - at < k->fragment_bytes ? n - at : k->fragment_bytes;
-      r = queue_frame(k, at + part == n, opcode, p ? p + at : NULL, part);
-      if (r && at)
-        connection_fail(k, WSC_CLOSE_INTERNAL_ERROR, "out of memory", r, "out of memory in the middle of a message");
-      if (r) return k->state == CONN_OPEN ? r : WSC_ERR_CLOSED;
-      at += part;
-      opcode = OPCODE_CONTINUATION;
-      if (!k->blocked && (!k->corks || k->tx_bytes >= CHUNK_BYTES))
-        send_flush(k, 0); /* corked: no call for each of many small ones */
-      if (k->broken) return WSC_ERR_CLOSED;
-    } while (at < n);
-  }
+  int r = worth_compressing(k, n) ? send_compressed(k, type, p, n) : send_frames(k, type, p, n);
   if (r == WSC_OK) {
     k->traffic.messages_sent++;
     k->traffic.bytes_sent += n;

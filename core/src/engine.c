@@ -426,6 +426,10 @@ int wsc_engine_stats(wsc_engine *e, wsc_stats *out) {
     t.messages_sent += k->traffic.messages_sent;
     t.bytes_sent += k->traffic.bytes_sent;
     t.dropped += k->traffic.dropped;
+    t.packed_received += k->traffic.packed_received;
+    t.unpacked_received += k->traffic.unpacked_received;
+    t.packed_sent += k->traffic.packed_sent;
+    t.unpacked_sent += k->traffic.unpacked_sent;
     s.queued_messages = k->queue.messages;
     s.queued_bytes = k->queue.payload;
     if (k->rtt_last_ns >= 0) {
@@ -441,6 +445,10 @@ int wsc_engine_stats(wsc_engine *e, wsc_stats *out) {
   }
   pthread_mutex_unlock(&e->lock);
   s.messages_received = t.messages_received;
+  s.packed_received_bytes = t.packed_received;
+  s.unpacked_received_bytes = t.unpacked_received;
+  s.packed_sent_bytes = t.packed_sent;
+  s.unpacked_sent_bytes = t.unpacked_sent;
   s.bytes_received = t.bytes_received;
   s.messages_sent = t.messages_sent;
   s.bytes_sent = t.bytes_sent;

@@ -134,6 +134,10 @@ void link_forget(wsc_engine *e) {
   sum->messages_sent += one->messages_sent;
   sum->bytes_sent += one->bytes_sent;
   sum->dropped += one->dropped;
+  sum->packed_received += one->packed_received;
+  sum->unpacked_received += one->unpacked_received;
+  sum->packed_sent += one->packed_sent;
+  sum->unpacked_sent += one->unpacked_sent;
   if (k->rtt_last_ns >= 0) {
     e->rtt_last_ns = k->rtt_last_ns;
     e->rtt_smoothed_ns = k->rtt_smoothed_ns;

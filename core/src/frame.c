@@ -12,7 +12,7 @@ static size_t big_endian(uint8_t *out, uint64_t value, size_t bytes) {
 
 size_t frame_header_long(uint8_t out[FRAME_HEADER_MAX], bool fin, int opcode, uint64_t length, const uint8_t key[4]) {
   size_t bytes = length <= UINT16_MAX ? 2 : 8;
-  out[0] = (uint8_t)((fin ? 0x80 : 0) | (opcode & 0x0f));
+  out[0] = (uint8_t)((fin ? 0x80 : 0) | (opcode & (FRAME_RSV1 | 0x0f)));
   out[1] = (uint8_t)(0x80 | (bytes == 2 ? 126 : 127));
   size_t n = 2 + big_endian(out + 2, length, bytes);
   memcpy(out + n, key, 4);

@@ -8,13 +8,14 @@
 #include <string.h>
 
 enum { FRAME_HEADER_MAX = 14 };
+enum { FRAME_RSV1 = 0x40 }; /* added to an opcode: the frame begins a compressed message (RFC 7692 section 6) */
 
 /* Writes the header of a masked frame; its length. Here for the frames that are many: the short ones. */
 size_t frame_header_long(uint8_t out[FRAME_HEADER_MAX], bool fin, int opcode, uint64_t length, const uint8_t key[4]);
 static inline size_t frame_header(uint8_t out[FRAME_HEADER_MAX], bool fin, int opcode, uint64_t length,
                                   const uint8_t key[4]) {
   if (length >= 126) return frame_header_long(out, fin, opcode, length, key);
-  out[0] = (uint8_t)((fin ? 0x80 : 0) | (opcode & 0x0f));
+  out[0] = (uint8_t)((fin ? 0x80 : 0) | (opcode & (FRAME_RSV1 | 0x0f)));
   out[1] = (uint8_t)(0x80 | length);
   memcpy(out + 2, key, 4);
   return 6;

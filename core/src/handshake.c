@@ -62,7 +62,10 @@ static int append_request(struct handshake *h, const struct url *u, const wsc_op
                     u->authority) != WSC_OK ||
       buffer_printf(out, "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n", h->key) != WSC_OK)
     return WSC_ERR_NOMEM;
-  /* An extension would be offered here and agreed to in judge_extensions. */
+  if (options_int(o, WSC_OPT_COMPRESSION) &&
+      (buffer_printf(out, "Sec-WebSocket-Extensions: ") != WSC_OK || extension_offer(out, o) != WSC_OK ||
+       buffer_append(out, "\r\n", 2) != WSC_OK))
+    return WSC_ERR_NOMEM;
   if (append_list(out, o, WSC_OPT_SUBPROTOCOL, "Sec-WebSocket-Protocol", ", ") != WSC_OK) return WSC_ERR_NOMEM;
   const char *origin = options_str(o, WSC_OPT_ORIGIN);
   if (origin && buffer_printf(out, "Origin: %s\r\n", origin) != WSC_OK) return WSC_ERR_NOMEM;
@@ -283,11 +286,12 @@ static int judge_subprotocol(struct handshake *h, const wsc_options *o, wsc_erro
   return MALFORMED(h, err, "the server chose subprotocol \"%.100s\", which was not offered", value);
 }
 
-/* None is offered, so none may be agreed to. */
-static int judge_extensions(struct handshake *h, wsc_error **err) {
+static int judge_extensions(struct handshake *h, const wsc_options *o, wsc_error **err) {
   const char *value;
+  char why[EXTENSION_WHY];
   for (size_t i = 0; (value = wsc_response_header(h->response, "Sec-WebSocket-Extensions", i)) != NULL; i++)
-    if (*value) return MALFORMED(h, err, "the server chose extension \"%.100s\", but none was offered", value);
+    if (!extension_accept(&h->terms, o, value, why))
+      return MALFORMED(h, err, "the server chose extension \"%.100s\": %s", value, why);
   return WSC_OK;
 }
 
@@ -296,7 +300,7 @@ static int judge(struct handshake *h, const wsc_options *o, wsc_error **err) {
   if (status == WSC_OK) status = judge_token(h, "Connection", "Upgrade", err);
   if (status == WSC_OK) status = judge_accept(h, err);
   if (status == WSC_OK) status = judge_subprotocol(h, o, err);
-  if (status == WSC_OK) status = judge_extensions(h, err);
+  if (status == WSC_OK) status = judge_extensions(h, o, err);
   return status;
 }
 

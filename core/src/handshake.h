@@ -2,8 +2,7 @@
 #ifndef WSC_HANDSHAKE_H
 #define WSC_HANDSHAKE_H
 
-#include "mem.h"
-#include "options.h"
+#include "extension.h"
 #include "refusal.h"
 #include "url.h"
 
@@ -20,6 +19,7 @@ struct handshake {
   wsc_response *response;  /* made when the header is whole */
   bool refused;            /* reading the body of a refusal */
   struct refusal_body body;
+  struct deflate_terms terms; /* of an accepted upgrade */
 };
 
 /* Appends the request to out and begins to wait for its answer. errors: WSC_ERR_NOMEM, WSC_ERR_IO (no random bytes);

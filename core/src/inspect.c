@@ -36,24 +36,26 @@ static const char *opcode_name(int opcode) {
   }
 }
 
-/* The one place that knows which reserved bits an extension has given a meaning: none yet. permessage-deflate will
- * allow RSV1 (0x40) in the first frame of a message. */
+/* The one place that knows which reserved bits an extension has given a meaning: permessage-deflate sets RSV1 in the
+ * first frame of a compressed message (RFC 7692 section 6). */
 static unsigned allowed_bits(const struct receiver *r, int opcode) {
-  (void)r;
-  (void)opcode;
-  return 0;
+  return r->inflater != NULL && (opcode == OPCODE_TEXT || opcode == OPCODE_BINARY) ? 0x40 : 0;
+}
+
+static int reserved_bits(struct receiver *r, uint8_t byte, unsigned bits) {
+  const char *agreed = r->inflater == NULL ? "no extension was agreed on"
+                                           : "permessage-deflate only sets RSV1 of a message's first frame";
+  return VIOLATION(r, "reserved bits set", "frame with reserved bits%s%s%s set (first byte 0x%02x): %s",
+                   (bits & 0x40) != 0 ? " RSV1" : "", (bits & 0x20) != 0 ? " RSV2" : "",
+                   (bits & 0x10) != 0 ? " RSV3" : "", byte, agreed);
 }
 
 static int first_byte(struct receiver *r, uint8_t byte, struct frame_head *head) {
   head->fin = (byte & 0x80) != 0;
   head->opcode = byte & 0x0f;
   unsigned reserved = byte & 0x70u & ~allowed_bits(r, head->opcode);
-  if (reserved != 0) {
-    return VIOLATION(r, "reserved bits set",
-                     "frame with reserved bits%s%s%s set (first byte 0x%02x): no extension was agreed on",
-                     (reserved & 0x40) != 0 ? " RSV1" : "", (reserved & 0x20) != 0 ? " RSV2" : "",
-                     (reserved & 0x10) != 0 ? " RSV3" : "", byte);
-  }
+  if (reserved != 0) return reserved_bits(r, byte, reserved);
+  head->compressed = (byte & 0x40) != 0;
   const char *name = opcode_name(head->opcode);
   if (name == NULL) return VIOLATION(r, "reserved opcode", "frame with the reserved opcode 0x%x", head->opcode);
   if (is_control(head->opcode)) {
@@ -103,7 +105,8 @@ static int extended_length(struct receiver *r, const uint8_t *p, size_t size, st
 
 static int whole_length(struct receiver *r, const struct frame_head *head) {
   if (is_control(head->opcode)) return WSC_OK;
-  if (head->length <= r->max_message - r->length) return WSC_OK;
+  bool compressed = r->opcode != 0 ? r->compressed : head->compressed;
+  if (head->length <= wire_limit(r, compressed) - r->length) return WSC_OK;
   unsigned long long limit = r->max_message, before = r->length, now = head->length;
   char reason[sizeof r->fault.reason]; /* with both numbers: the peer's log is often where they are looked for */
   snprintf(reason, sizeof reason, "message of %llu bytes or more, the limit is %llu", before + now, limit);

@@ -9,10 +9,17 @@
 struct frame_head {
   uint8_t opcode;
   bool fin;
+  bool compressed; /* a compressed message begins with it */
   size_t size;     /* of the header; 0: not all of it is here, then length is not known */
   uint64_t length; /* of the payload */
   size_t need;     /* bytes until the frame is whole, or until more of its header can be read */
 };
+
+/* The payload bytes a message may have on the wire. What cannot be compressed grows a little by trying. */
+static inline uint64_t wire_limit(const struct receiver *r, bool compressed) {
+  uint64_t limit = r->max_message + (compressed ? r->max_message / 1024 + 64 : 0);
+  return limit < UINT32_MAX ? limit : UINT32_MAX;
+}
 
 /* n >= 1. WSC_OK, or a fault (WSC_ERR_PROTOCOL, WSC_ERR_TOO_BIG) as soon as any byte of it is wrong. */
 int inspect_head(struct receiver *r, const uint8_t *p, size_t n, struct frame_head *head);

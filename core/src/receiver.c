@@ -5,6 +5,7 @@
  * - At the end there may be the start of a frame (the tail). Its header is judged at once, a text's bytes too, and
  *   then it either stays where it is until `need` bytes are there (only counted, not decoded again), or, above
  *   WHOLE_FRAME, is taken over into a block into which the rest is received straight (assemble.c).
+ * - A compressed message is gathered in the same ways and inflated when it is whole (unpack.c).
  * - What is known of an unfinished message between two passes is in the receiver; bytes of it that lie in the arena,
  *   but in front of the tail, are saved into the block at the end of the pass.
  *
@@ -13,7 +14,9 @@
 
 #include "assemble.h"
 #include "decode.h"
+#include "deflate.h"
 #include "inspect.h"
+#include "unpack.h"
 
 #include <string.h>
 
@@ -24,12 +27,11 @@ enum {
 
 struct pass {
   struct receiver *r;
-  struct batch_queue *out;
   const struct receiver_sink *sink;
-  int64_t received_ns;
-  struct wsc_batch *batch; /* messages found in the arena; NULL: none yet */
-  uint8_t *base;           /* what its offsets count from */
-  uint8_t *gathered;       /* the unfinished message lies here in the arena; NULL: in r->block, or there is none */
+  struct wsc_batch *batch;  /* messages found in the arena; NULL: none yet */
+  uint8_t *base;            /* what its offsets count from */
+  uint8_t *gathered;        /* the unfinished message lies here in the arena; NULL: in r->block, or there is none */
+  struct unpacked unpacked; /* messages that were inflated. One of it and batch is empty: order is kept */
 };
 
 void receiver_init(struct receiver *r, struct arena_pool *pool, uint64_t max_message) {
@@ -41,6 +43,13 @@ void receiver_free(struct receiver *r) {
   arena_unref(r->arena);
   r->arena = NULL;
   assemble_drop(r);
+  inflater_free(r->inflater);
+  r->inflater = NULL;
+}
+
+int receiver_inflates(struct receiver *r, int bits, bool forgetful) {
+  r->inflater = inflater_new(bits, forgetful);
+  return r->inflater != NULL ? WSC_OK : WSC_ERR_NOMEM;
 }
 
 static int no_memory(struct receiver *r) {
@@ -98,7 +107,26 @@ int receiver_space(struct receiver *r, struct iovec iov[2]) {
 
 /* ---- messages ---- */
 
+/* Gives out the messages found in the arena. */
+static void flush(struct pass *p) {
+  struct wsc_batch *b = p->batch;
+  p->batch = NULL;
+  if (b == NULL) return;
+  if (b->count == 0) {
+    batch_unref(b);
+    return;
+  }
+  const wsc_record *last = &b->records[b->count - 1];
+  b->base = p->base;
+  b->length = last->offset + last->length;
+  b->received_ns = p->unpacked.received_ns;
+  b->arena = p->r->arena;
+  arena_ref(b->arena);
+  batch_queue_push(p->unpacked.out, b);
+}
+
 static int deliver_slowly(struct pass *p, const uint8_t *payload, size_t length, int type) {
+  unpack_flush(&p->unpacked);
   if (p->batch == NULL && (p->batch = batch_new(p->r->pool)) == NULL) return no_memory(p->r);
   if (batch_push(p->batch, (uint64_t)(payload - p->base), (uint32_t)length, type) != WSC_OK) return no_memory(p->r);
   return WSC_OK;
@@ -129,9 +157,10 @@ static int data_frame(struct pass *p, const struct frame_head *head, uint8_t *pa
   size_t length = (size_t)head->length, checked = r->checked;
   r->checked = 0;
   int type = r->opcode != 0 ? r->opcode : head->opcode;
+  if (r->opcode == 0) r->compressed = head->compressed;
   uint64_t whole = r->length + length;
   int status = WSC_OK;
-  if (type == OPCODE_TEXT) {
+  if (type == OPCODE_TEXT && !r->compressed) {
     status = check_text(r, payload + checked, length - checked, r->length + checked);
     if (status == WSC_OK && head->fin) status = check_text_end(r, whole);
     if (status != WSC_OK) return status;
@@ -149,10 +178,15 @@ static int data_frame(struct pass *p, const struct frame_head *head, uint8_t *pa
   r->length = whole;
   if (!head->fin) return WSC_OK;
 
-  /* A message in the block began before this pass, so no other one has been found in it yet: order is kept. */
-  if (p->gathered == NULL) return assemble_finish(r, p->received_ns, p->out);
-  status = deliver(p, p->gathered, (size_t)whole, type);
+  uint8_t *gathered = p->gathered;
   p->gathered = NULL;
+  if (r->compressed) {
+    flush(p);
+    return unpack(&p->unpacked, gathered != NULL ? gathered : r->block, (size_t)whole, type);
+  }
+  /* A message in the block began before this pass, so no other one has been found in it yet: order is kept. */
+  if (gathered == NULL) return assemble_finish(r, p->unpacked.received_ns, p->unpacked.out);
+  status = deliver(p, gathered, (size_t)whole, type);
   r->length = 0;
   r->opcode = 0;
   r->utf8.state = 0;
@@ -228,8 +262,9 @@ static int look_at_tail(struct receiver *r, struct frame_head *head) {
   int status = inspect_head(r, tail, n, head);
   if (status != WSC_OK) return status;
   r->need = head->need;
-  bool text = head->opcode == OPCODE_TEXT || (head->opcode == OPCODE_CONTINUATION && r->opcode == OPCODE_TEXT);
-  if (head->size == 0 || !text) return WSC_OK;
+  int type = head->opcode == OPCODE_CONTINUATION ? r->opcode : head->opcode;
+  bool compressed = r->opcode != 0 ? r->compressed : head->compressed;
+  if (head->size == 0 || type != OPCODE_TEXT || compressed) return WSC_OK;
   size_t here = n - head->size, fresh = here - r->checked;
   status = check_text(r, tail + head->size + r->checked, fresh, r->length + r->checked);
   r->checked = here;
@@ -239,6 +274,7 @@ static int look_at_tail(struct receiver *r, struct frame_head *head) {
 /* The tail's payload moves into the block, and what is still to come of it will be received there. */
 static int take_over_tail(struct receiver *r, const struct frame_head *head) {
   const uint8_t *payload = r->arena->bytes + r->start + head->size;
+  if (r->opcode == 0) r->compressed = head->compressed;
   int status = assemble_large(r, payload, r->end - r->start - head->size, head->length, head->fin);
   if (status != WSC_OK) return status;
   if (r->opcode == 0) r->opcode = head->opcode;
@@ -274,53 +310,46 @@ static int parse_and_keep(struct pass *p) {
 }
 
 /* m bytes have come straight into the block. */
-static int assembled(struct receiver *r, size_t m, int64_t received_ns, struct batch_queue *out) {
+static int assembled(struct pass *p, size_t m) {
+  struct receiver *r = p->r;
   uint64_t before = r->length;
   r->length += m;
   r->rest -= m;
-  if (r->opcode == OPCODE_TEXT) {
+  if (r->opcode == OPCODE_TEXT && !r->compressed) {
     int status = check_text(r, r->block + before, m, before);
     if (status != WSC_OK) return status;
   }
   if (r->rest > 0 || !r->last_frame) return WSC_OK;
+  if (r->compressed) return unpack(&p->unpacked, r->block, (size_t)r->length, r->opcode);
   int status = r->opcode == OPCODE_TEXT ? check_text_end(r, r->length) : WSC_OK;
-  return status == WSC_OK ? assemble_finish(r, received_ns, out) : status;
+  return status == WSC_OK ? assemble_finish(r, p->unpacked.received_ns, p->unpacked.out) : status;
 }
 
 int receiver_advance(struct receiver *r, size_t n, int64_t received_ns, struct batch_queue *out,
                      const struct receiver_sink *sink) {
   if (r->failed != 0) return r->failed;
   if (r->closed) return WSC_OK;
+  struct pass p = {.r = r, .sink = sink, .unpacked = {.r = r, .out = out, .received_ns = received_ns}};
+  int status = WSC_OK;
   if (r->rest > 0) {
     size_t m = n < r->rest ? n : (size_t)r->rest;
-    int status = assembled(r, m, received_ns, out);
-    if (status != WSC_OK) return status;
+    status = assembled(&p, m);
     n -= m;
   }
-  if (n == 0) return WSC_OK;
-
-  r->end += n;
-  struct pass p = {.r = r, .out = out, .sink = sink, .received_ns = received_ns, .base = r->arena->bytes + r->start};
-  int status = parse_and_keep(&p);
-  struct wsc_batch *b = p.batch;
-  if (b == NULL) return status;
-  if (b->count == 0) {
-    batch_unref(b);
-    return status;
+  if (status == WSC_OK && n > 0) {
+    r->end += n;
+    p.base = r->arena->bytes + r->start;
+    status = parse_and_keep(&p);
   }
-  const wsc_record *last = &b->records[b->count - 1];
-  b->base = p.base;
-  b->length = last->offset + last->length;
-  b->received_ns = received_ns;
-  b->arena = r->arena;
-  arena_ref(r->arena);
-  batch_queue_push(out, b);
+  flush(&p);
+  unpack_flush(&p.unpacked);
   return status;
 }
 
 /* ---- at rest ---- */
 
 void receiver_rest(struct receiver *r) {
+  if (r->inflater != NULL) inflater_rest(r->inflater);
   if (r->arena == NULL) return;
   size_t pending = r->end - r->start;
   if (pending > 0 && !r->closed && r->failed == 0) {

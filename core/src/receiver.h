@@ -54,6 +54,9 @@ struct receiver {
   size_t capacity;  /* of block */
   uint64_t rest;    /* bytes still to come of the frame that is received straight into block; 0: no such frame */
   bool last_frame;  /* that one ends the message */
+  bool compressed;  /* the message that has begun is: length and block are of its compressed bytes */
+  struct inflater *inflater;             /* NULL: no compression was agreed on */
+  uint64_t packed_bytes, unpacked_bytes; /* of all compressed messages so far */
   bool closed;
   int failed; /* status of the fault, for ever */
   struct receiver_fault fault;
@@ -65,6 +68,9 @@ struct receiver {
 /* max_message: bytes a whole message may have. */
 void receiver_init(struct receiver *r, struct arena_pool *pool, uint64_t max_message);
 void receiver_free(struct receiver *r);
+/* permessage-deflate was agreed on: RSV1 in a message's first frame says that it is compressed (RFC 7692 section 6).
+ * bits, forgetful: see deflate.h. WSC_OK, WSC_ERR_NOMEM. */
+int receiver_inflates(struct receiver *r, int bits, bool forgetful);
 
 /* Where to receive to: 1 or 2, the entries of iov (the second is the arena behind a large payload); or WSC_ERR_NOMEM.
  * Valid until the next call for this receiver. */

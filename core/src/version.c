@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <wslay/wslay.h>
+#include <zlib.h>
 
 /* wslay cannot be asked at run time, and Debian's header of 1.1.1 still says 1.0.1-DEV: a build that knows better
  * says so. */
@@ -18,7 +19,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void ask_libraries(void) {
   const char *openssl = OpenSSL_version(OPENSSL_VERSION_STRING);
-  snprintf(libraries, sizeof libraries, "OpenSSL %s, wslay %s", openssl, WSC_WSLAY_VERSION);
+  snprintf(libraries, sizeof libraries, "OpenSSL %s, wslay %s, zlib %s", openssl, WSC_WSLAY_VERSION, zlibVersion());
 }
 
 const char *wsc_version(void) { return WSC_VERSION_STRING; }

@@ -5,6 +5,7 @@
 #include "receiver.h"
 
 #include "check.h"
+#include "deflate.h"
 #include "mem.h"
 
 /* ---- what was sent, what arrived ---- */
@@ -120,7 +121,20 @@ static inline void fill_text(uint8_t *p, size_t n) {
   }
 }
 
-/* fragments: 0 one frame; else roughly so many, some empty, with control frames in between. */
+/* first: opcode and RSV bits of the first frame. fragments: 0 one frame; else roughly so many, some empty, with control
+ * frames in between. */
+static inline void put_frames(struct stream *s, int first, const uint8_t *p, size_t n, size_t fragments) {
+  size_t at = 0;
+  for (size_t i = 0; i < fragments; i++) {
+    size_t part = random_below(5) == 0 ? 0 : random_below(2 * (n / fragments) + 2);
+    if (part > n - at) part = n - at;
+    put_frame(&s->bytes, i == 0 ? first : OPCODE_CONTINUATION, p + at, part);
+    at += part;
+    if (random_below(3) == 0) put_control(s);
+  }
+  put_frame(&s->bytes, 0x80 | (fragments == 0 ? first : OPCODE_CONTINUATION), p + at, n - at);
+}
+
 static inline void put_message(struct stream *s, int type, size_t n, size_t fragments) {
   uint8_t *p = malloc(n + 1);
   CHECK(p != NULL);
@@ -130,15 +144,7 @@ static inline void put_message(struct stream *s, int type, size_t n, size_t frag
     for (size_t i = 0; i < n; i++) p[i] = (uint8_t)random_next();
   }
   messages_add(&s->messages, type, p, n);
-  size_t at = 0;
-  for (size_t i = 0; i < fragments; i++) {
-    size_t part = random_below(5) == 0 ? 0 : random_below(2 * (n / fragments) + 2);
-    if (part > n - at) part = n - at;
-    put_frame(&s->bytes, i == 0 ? type : OPCODE_CONTINUATION, p + at, part);
-    at += part;
-    if (random_below(3) == 0) put_control(s);
-  }
-  put_frame(&s->bytes, 0x80 | (fragments == 0 ? type : OPCODE_CONTINUATION), p + at, n - at);
+  put_frames(s, type, p, n, fragments);
   free(p);
 }
 
@@ -153,6 +159,19 @@ static inline size_t random_length(void) {
   case 6: return 32768 - 16 + random_below(32); /* around what waits for its end in the arena */
   default: return random_below(60);
   }
+}
+
+/* The same, compressed, when there is a deflater: what is fragmented are the compressed bytes. */
+static inline void put_compressed(struct stream *s, struct deflater *d, int type, size_t n, size_t fragments) {
+  uint8_t *p = malloc(n + 1);
+  struct buffer packed = {0};
+  CHECK(p != NULL);
+  fill_text(p, n);
+  messages_add(&s->messages, type, p, n);
+  CHECK_EQ(deflater_run(d, p, n, &packed), WSC_OK);
+  put_frames(s, 0x40 | type, packed.data, packed.length, fragments);
+  buffer_free(&packed);
+  free(p);
 }
 
 static inline struct stream random_stream(int messages, bool large) {

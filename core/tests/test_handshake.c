@@ -258,7 +258,7 @@ static void malformed_upgrades(void) {
       {GOOD "Sec-WebSocket-Protocol: chat.v1\r\nSec-WebSocket-Protocol: chat.v1\r\n\r\n",
        "Sec-WebSocket-Protocol comes more than once"},
       {GOOD "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
-       "extension \"permessage-deflate\", but none was offered"},
+       "extension \"permessage-deflate\": none was offered"},
       {GOOD "no colon here\r\n\r\n", "a line that is no header: \"no colon here\""},
       {GOOD "Bad Name: x\r\n\r\n", "a line that is no header: \"Bad Name: x\""},
       {GOOD "Space : x\r\n\r\n", "a line that is no header: \"Space : x\""},

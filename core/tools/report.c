@@ -149,4 +149,7 @@ void report_stats(wsc_engine *e) {
            t.messages_received, plural(t.messages_received), t.bytes_received, t.messages_sent, plural(t.messages_sent),
            t.bytes_sent, t.sessions, plural(t.sessions), t.reconnects, plural(t.reconnects), t.failed_attempts,
            plural(t.failed_attempts), rtt);
+  if (t.unpacked_received_bytes + t.unpacked_sent_bytes > 0)
+    complain("compressed: received %" PRIu64 " bytes that were %" PRIu64 "; sent %" PRIu64 " bytes that were %" PRIu64,
+             t.packed_received_bytes, t.unpacked_received_bytes, t.packed_sent_bytes, t.unpacked_sent_bytes);
 }

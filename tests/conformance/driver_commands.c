@@ -240,6 +240,10 @@ static void run_stats(struct scope *s, const struct json *c, struct line *out) {
   COUNT(rtt_last_ns);
   COUNT(rtt_smoothed_ns);
   COUNT(last_byte_age_ns);
+  COUNT(packed_received_bytes);
+  COUNT(unpacked_received_bytes);
+  COUNT(packed_sent_bytes);
+  COUNT(unpacked_sent_bytes);
 #undef COUNT
   end_with(out, status, NULL);
 }

@@ -45,16 +45,17 @@ class Incomplete(Exception):
     """More bytes are needed."""
 
 
-def take(buffer):
-    """One client frame off the front of a bytearray -> (fin, opcode, payload, key).
+def take(buffer, allowed_bits=0):
+    """One client frame off the front of a bytearray -> (first byte, payload, key). allowed_bits: RSV bits it may have.
     AssertionError names what the client did wrong."""
     if len(buffer) < 2:
         raise Incomplete
     first, second = buffer[0], buffer[1]
-    assert first & 0x70 == 0, f"client set RSV bits: {first:#04x}"
+    assert first & 0x70 & ~allowed_bits == 0, f"client set RSV bits: {first:#04x}"
     assert second & 0x80, "client frame is not masked"
     opcode, n, at = first & 15, second & 127, 2
     assert opcode in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG), f"client used reserved opcode {opcode}"
+    assert first & 0x70 == 0 or opcode in (TEXT, BINARY), f"client set RSV bits beyond a first frame: {first:#04x}"
     if opcode >= 8:
         assert first & 0x80 and n <= 125, "client sent a long or fragmented control frame"
     if n >= 126:
@@ -69,4 +70,4 @@ def take(buffer):
     key = bytes(buffer[at : at + 4])
     payload = unmask(key, bytes(buffer[at + 4 : at + 4 + n]))
     del buffer[: at + 4 + n]
-    return bool(first & 0x80), opcode, payload, key
+    return first, payload, key

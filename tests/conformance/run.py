@@ -23,6 +23,7 @@ from client import CALLBACKS, COMMANDS, Client, rules_of
 from invariants import broken_invariants
 from script import Failed, parse
 from server import Server
+from server_deflate import DeflateSteps
 from server_network import NetworkSteps, unix_path
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -56,7 +57,7 @@ KEYS = {
 }
 
 
-class Peer(NetworkSteps, Server):
+class Peer(NetworkSteps, DeflateSteps, Server):
     """The scripted server with all its steps."""
 
 

@@ -53,6 +53,7 @@ class Server:
         self.request = {}
         self.dribble = False
         self.auto_pong = True
+        self.allowed_bits, self.compressed = 0, False  # of RSV: what the client may set, what its message has
         self.pings = 0
         self.keys = set()
         self.partial, self.flooded = b"", 0
@@ -122,7 +123,7 @@ class Server:
     def next_frame(self, until):
         while True:
             try:
-                fin, opcode, payload, key = frames.take(self.buffer)
+                first, payload, key = frames.take(self.buffer, self.allowed_bits)
             except frames.Incomplete:
                 self.receive(max(0.0, until - time.monotonic()))
                 continue
@@ -131,6 +132,8 @@ class Server:
             if key in self.keys:
                 raise Failed(f"client used the masking key {key.hex()} twice")
             self.keys.add(key)
+            fin, opcode = bool(first & 0x80), first & 0x0F
+            self.compressed = bool(first & 0x40) if opcode in (frames.TEXT, frames.BINARY) else self.compressed
             self.note(f"got {'' if fin else 'unfinished '}{NAMES.get(opcode, 'continuation')} {short(payload)}")
             return fin, opcode, payload
 
@@ -151,7 +154,8 @@ class Server:
             kind = kind or NAMES[opcode]
             parts.append(payload)
             if fin:
-                return kind, b"".join(parts), len(parts), max(map(len, parts))
+                whole = b"".join(parts)
+                return kind, self.unpack(whole) if self.compressed else whole, len(parts), max(map(len, parts))
 
     # ---- playing ----
 
@@ -300,13 +304,17 @@ class Server:
         return step.get("text", step.arg(position)).encode()
 
     def do_send(self, step):
-        """send text|binary|ping|pong [TEXT] [hex=] [size=] [fragments=N]"""
+        """send text|binary|ping|pong [TEXT] [hex=] [size=] [fragments=N] [compressed=yes]"""
         opcode = {v: k for k, v in NAMES.items()}[step.arg(0)]
         payload, count = self.payload(step), int(step.get("fragments", 1))
+        compressed = step.get("compressed") == "yes"
+        if compressed:
+            payload = self.pack(payload)
         size = -(-len(payload) // count) or 1
         pieces = [payload[i : i + size] for i in range(0, len(payload), size)] or [b""]
         for i, piece in enumerate(pieces):
-            self.send(frames.frame(opcode if i == 0 else frames.CONTINUATION, piece, fin=i == len(pieces) - 1))
+            first = {"opcode": opcode, "rsv": 4 if compressed else 0} if i == 0 else {"opcode": frames.CONTINUATION}
+            self.send(frames.frame(payload=piece, fin=i == len(pieces) - 1, **first))
 
     def do_close(self, step):
         payload = b""
@@ -395,6 +403,7 @@ class Server:
             "length": len(payload),
             "fragments": rest[0],
             "largest": rest[1] if len(rest) > 1 else len(payload),
+            "compressed": "yes" if self.compressed else "no",
             "pings": self.pings,
             "pattern": payload == frames.pattern(len(payload)),
             "crc": zlib.crc32(payload),

@@ -27,7 +27,7 @@ def test_static(libdir):
 
 def test_shared_needs_only_what_it_says(libdir):
     needed = set(re.findall(r"\(NEEDED\).*\[(.*?)\]", run("readelf", "-d", libdir / "libwscengine.so")))
-    allowed = r"(libwslay|libssl|libcrypto|libc|libpthread|ld-linux.*)\.so.*"
+    allowed = r"(libwslay|libssl|libcrypto|libz|libc|libpthread|ld-linux.*)\.so.*"
     assert [n for n in needed if not re.fullmatch(allowed, n)] == []
 
 

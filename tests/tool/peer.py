@@ -58,9 +58,9 @@ class Session:
 class Server:
     """Runs `script(session)` for each connection, each in a thread of its own."""
 
-    def __init__(self, script, port=0, tls=None, **options):
+    def __init__(self, script, port=0, tls=None, compression=None, **options):
         self.script, self.all, self.queue = script, [], queue.Queue()
-        self.server = serve(self._serve, "127.0.0.1", port, ssl=tls, compression=None, **options)
+        self.server = serve(self._serve, "127.0.0.1", port, ssl=tls, compression=compression, **options)
         self.port = self.server.socket.getsockname()[1]
         self.url = f"ws{'s' if tls else ''}://127.0.0.1:{self.port}/"
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)

@@ -9,6 +9,7 @@ import time
 import pytest
 from peer import PATIENCE, Server, free_port
 from websockets.exceptions import ConnectionClosed
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
 
 def reads(session):
@@ -61,6 +62,31 @@ def test_a_message_larger_than_every_buffer_arrives_whole(wsc):
         program = wsc("--count", 2, server.url)
         assert program.status() == 0
         assert program.rest().decode() == big + "\nafter\n"
+
+
+@pytest.mark.parametrize("bits", [9, 15])
+def test_compresses_with_a_server_that_does(wsc, bits):
+    rows = [f'{{"symbol":"AAPL","sequence":{i},"price":{170 + i / 7:.2f}}}' for i in range(500)]
+
+    def script(session):
+        for _ in rows:
+            session.got.put(session.connection.recv())
+        for row in rows:
+            session.send(row)
+        session.read_on()
+
+    factory = ServerPerMessageDeflateFactory(server_max_window_bits=bits, client_max_window_bits=bits)
+    with Server(script, extensions=[factory]) as server:
+        program = wsc("--compress", "--stats", "--count", len(rows), server.url)
+        program.type("\n".join(rows).encode())
+        program.end_input()
+        assert program.status() == 0
+        assert program.rest().decode().splitlines() == rows
+        session = server.session()
+        assert session.take(len(rows)) == rows
+        assert "compressed: received " in program.errors
+        (extension,) = session.connection.protocol.extensions
+        assert extension.remote_max_window_bits == bits
 
 
 # ---- lines in

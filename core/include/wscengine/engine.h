@@ -186,6 +186,9 @@ typedef struct wsc_stats {
   uint64_t queued_messages, queued_bytes; /* received, not yet taken */
   int64_t rtt_last_ns, rtt_smoothed_ns;   /* -1: no pong yet; smoothed as TCP does (RFC 6298, 1/8) */
   int64_t last_byte_age_ns;               /* since this session received anything; -1: nothing yet, or no session */
+  /* payload of the messages that permessage-deflate compressed, as it went over the wire and as it was: their quotient
+   * is the compression ratio; all zero without it */
+  uint64_t packed_received_bytes, unpacked_received_bytes, packed_sent_bytes, unpacked_sent_bytes;
 } wsc_stats;
 
 /* The counters now; before the first start too. what: the caller sets out's struct_size. With a host adapter

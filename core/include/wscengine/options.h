@@ -94,6 +94,23 @@ extern "C" {
      "HappyEyeballsDelayMs", "head start of one address before the next is tried beside it (RFC 8305)") \
   XX(CREW_MAX_THREADS, 60, INT, LOOP, 64, 1, 4096, "", "", "", "", \
      "most C threads that run callbacks; at it, callbacks of other engines wait for a free thread") \
+  XX(COMPRESSION, 70, BOOL, CONNECTION, 0, 0, 1, "", "compression", "--compress", "Compression", \
+     "offer permessage-deflate (RFC 7692); a server that does not know it is talked to without") \
+  XX(COMPRESSION_THRESHOLD_BYTES, 71, INT, CONNECTION, 128, 0, INT64_C(4294967295), "bytes", "compression_threshold", \
+     "", "CompressionThresholdBytes", "outgoing messages below this are sent as they are") \
+  XX(COMPRESSION_LEVEL, 72, INT, CONNECTION, 6, 1, 9, "", "compression_level", "", "CompressionLevel", \
+     "effort for outgoing messages: 1 is fastest, 9 smallest") \
+  XX(CLIENT_MAX_WINDOW_BITS, 73, INT, CONNECTION, 15, 9, 15, "bits", "client_max_window_bits", "", \
+     "ClientMaxWindowBits", "window of outgoing messages, as a power of two; less saves memory here and there") \
+  XX(SERVER_MAX_WINDOW_BITS, 74, INT, CONNECTION, 15, 8, 15, "bits", "server_max_window_bits", "", \
+     "ServerMaxWindowBits", \
+     "window the server is asked to keep to; below 15 a server that does not grant it is refused") \
+  XX(CLIENT_NO_CONTEXT_TAKEOVER, 75, BOOL, CONNECTION, 0, 0, 1, "", "client_no_context_takeover", "", \
+     "ClientNoContextTakeover", "compress every outgoing message for itself: larger, less memory at the server") \
+  XX(SERVER_NO_CONTEXT_TAKEOVER, 76, BOOL, CONNECTION, 0, 0, 1, "", "server_no_context_takeover", "", \
+     "ServerNoContextTakeover", \
+     "ask the server to compress every message for itself: no window is kept here between messages; a server that " \
+     "does not grant it is refused") \
   XX(BIND_ADDRESS, 90, STR, CONNECTION, 0, 0, 0, "", "bind_address", "--bind", "BindAddress", \
      "go out from this IPv4 or IPv6 address of this machine; addresses of the other family are not tried then") \
   XX(BIND_INTERFACE, 91, STR, CONNECTION, 0, 0, 0, "", "bind_interface", "--interface", "BindInterface", \
