@@ -1,7 +1,7 @@
 // Probe: is Go well served by the event tier? usage: probe_go WSS-URL CA-FILE SILENT-URL
 //
 // Ugly on purpose, the binding replaces it. The loop's fd (a dup) sits in the netpoller, every verb is its begin form, an event is a
-// goroutine, batches are written straight into Go memory.
+// goroutine, batches are written straight into Go memory. loop.go is what any binding needs, main.go what is proved with it.
 package main
 
 /*
@@ -20,7 +20,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"runtime"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -28,19 +27,19 @@ import (
 	"github.com/coder/websocket"
 )
 
+var forever = context.Background()
+
 // probe is the user's part: what came, and whether anything was missing.
 type probe struct {
 	*loop
-	next, count, opened, stopAt atomic.Int64
+	next, count, stopAt, inHost atomic.Int64
 	adapter                     *adapter
 }
 
 func (p *probe) see(text []byte) {
 	var row struct{ Seq int64 }
 	must(json.Unmarshal(text, &row))
-	if row.Seq != p.next.Load() {
-		must(fmt.Errorf("gap: %d came, %d was due", row.Seq, p.next.Load()))
-	}
+	check(row.Seq == p.next.Load(), fmt.Sprintf("gap: %d came, %d was due", row.Seq, p.next.Load()))
 	p.next.Add(1)
 	p.count.Add(1)
 }
@@ -48,7 +47,7 @@ func (p *probe) see(text []byte) {
 func (p *probe) subscription() []byte { return fmt.Appendf(nil, `{"from": %d}`, p.next.Load()) }
 
 func (p *probe) read(k *C.wsc_connection) {
-	r, err := p.do(context.Background(), true, func(t C.uint64_t, op **C.wsc_op, e **C.wsc_error) C.int {
+	r, err := p.do(forever, func(t C.uint64_t, op **C.wsc_op, e **C.wsc_error) C.int {
 		return C.wsc_connection_read_begin(k, nil, t, op, e)
 	})
 	must(err)
@@ -56,17 +55,15 @@ func (p *probe) read(k *C.wsc_connection) {
 }
 
 func (p *probe) on(ev *C.wsc_event) {
-	reply := C.wsc_reply{struct_size: C.sizeof_wsc_reply}
-	entered := false
+	reply, entered := C.wsc_reply{struct_size: C.sizeof_wsc_reply}, false
 	switch ev._type {
 	case C.WSC_EVENT_OPENED:
-		p.opened.Add(1)
 		if p.adapter != nil {
-			go p.adapter.read(uint64(ev.epoch))
+			go p.adapter.read(ev.epoch)
 			break
 		}
 		k, text := C.wsc_session_connection(ev.session), p.subscription()
-		_, err := p.do(context.Background(), true, func(t C.uint64_t, op **C.wsc_op, e **C.wsc_error) C.int {
+		_, err := p.do(forever, func(t C.uint64_t, op **C.wsc_op, e **C.wsc_error) C.int {
 			return C.wsc_connection_write_begin(k, nil, C.WSC_TEXT, (*C.uint8_t)(&text[0]), C.size_t(len(text)), t, op, e)
 		})
 		must(err)
@@ -109,8 +106,8 @@ type adapter struct {
 	client *http.Client
 	engine *C.wsc_engine
 	conn   *websocket.Conn
-	ctx    context.Context
 	cancel context.CancelFunc
+	ctx    context.Context
 	out    chan struct{}
 }
 
@@ -119,23 +116,21 @@ func (a *adapter) answer(ev *C.wsc_event) {
 	defer C.wsc_response_free(response)
 	switch ev._type {
 	case C.WSC_EVENT_DO_DIAL:
-		conn, resp, err := websocket.Dial(context.Background(), C.GoString(ev.text), &websocket.DialOptions{HTTPClient: a.client})
+		conn, resp, err := websocket.Dial(forever, C.GoString(ev.text), &websocket.DialOptions{HTTPClient: a.client})
 		must(err)
 		C.wsc_response_set(response, C.int(resp.StatusCode), nil)
 		a.engine, a.conn, a.out = ev.engine, conn, make(chan struct{})
-		a.ctx, a.cancel = context.WithCancel(context.Background())
+		a.ctx, a.cancel = context.WithCancel(forever)
 	case C.WSC_EVENT_DO_STOP_READING:
 		a.cancel()
 		<-a.out
 	case C.WSC_EVENT_DO_CLOSE:
 		_ = a.conn.Close(websocket.StatusCode(ev.close_code), C.GoString(ev.text)) // this library's cancelled read closes it already
 	}
-	if s := C.wsc_engine_report(ev.engine, ev.token, C.WSC_OK, response, nil); s != C.WSC_OK {
-		must(fmt.Errorf("report: %d", s))
-	}
+	must(taken(C.wsc_engine_report(ev.engine, ev.token, C.WSC_OK, response, nil), nil))
 }
 
-func (a *adapter) read(epoch uint64) {
+func (a *adapter) read(epoch C.uint64_t) {
 	defer close(a.out)
 	must(a.conn.Write(a.ctx, websocket.MessageText, a.p.subscription()))
 	for {
@@ -144,146 +139,115 @@ func (a *adapter) read(epoch uint64) {
 			return
 		}
 		a.p.see(text)
-		C.wsc_engine_report_alive(a.engine, C.uint64_t(epoch), 1, C.uint64_t(len(text)))
+		C.wsc_engine_report_alive(a.engine, epoch, 1, C.uint64_t(len(text)))
 	}
 }
 
-func (p *probe) engine(url, ca string, host bool) *C.wsc_engine {
-	o, curl, cca := C.wsc_options_new(), C.CString(url), C.CString(ca)
+func (p *probe) engine(url, ca string, host C.int64_t) (e *C.wsc_engine) {
+	o := C.wsc_options_new()
 	defer C.wsc_options_free(o)
-	defer C.free(unsafe.Pointer(curl))
-	defer C.free(unsafe.Pointer(cca))
-	C.wsc_options_set_str(o, C.WSC_OPT_CA_FILE, cca)
-	if host {
-		C.wsc_options_set_int(o, C.WSC_OPT_HOST_ADAPTER, 1)
-		C.wsc_options_set_int(o, C.WSC_OPT_KEEPALIVE_INTERVAL_MS, 0)
-	}
-	var out *C.wsc_engine
-	var e *C.wsc_error
-	must(taken(C.wsc_engine_new(curl, nil, nil, o, &out, &e), &e))
-	must(taken(C.wsc_loop_add(p.c, out), nil))
-	return out
+	C.wsc_options_set_str(o, C.WSC_OPT_CA_FILE, C.CString(ca))
+	C.wsc_options_set_int(o, C.WSC_OPT_HOST_ADAPTER, host)
+	C.wsc_options_set_int(o, C.WSC_OPT_KEEPALIVE_INTERVAL_MS, 2000*(1-host))
+	must(taken(C.wsc_engine_new(C.CString(url), nil, nil, o, &e, nil), nil))
+	must(taken(C.wsc_loop_add(p.c, e), nil))
+	return e
 }
 
-func (p *probe) start(e *C.wsc_engine) {
-	_, err := p.do(context.Background(), true, func(t C.uint64_t, op **C.wsc_op, err **C.wsc_error) C.int {
-		return C.wsc_engine_start_begin(e, nil, t, op, err)
-	})
-	must(err)
-}
-
-func (p *probe) stop(e *C.wsc_engine) {
-	_, err := p.do(context.Background(), true, func(t C.uint64_t, op **C.wsc_op, err **C.wsc_error) C.int {
-		return C.wsc_engine_stop_begin(e, nil, t, op, err)
-	})
-	must(err)
-}
-
-func (p *probe) wait(ctx context.Context, e *C.wsc_engine) (result, error) {
-	return p.do(ctx, false, func(t C.uint64_t, op **C.wsc_op, err **C.wsc_error) C.int {
+func (p *probe) verb(ctx context.Context, name string, e *C.wsc_engine) (result, error) {
+	return p.do(ctx, func(t C.uint64_t, op **C.wsc_op, err **C.wsc_error) C.int {
+		switch name {
+		case "start":
+			return C.wsc_engine_start_begin(e, nil, t, op, err)
+		case "pause":
+			return C.wsc_engine_pause_begin(e, nil, t, op, err)
+		case "stop":
+			return C.wsc_engine_stop_begin(e, nil, t, op, err)
+		}
 		return C.wsc_engine_wait_begin(e, nil, t, op, err)
 	})
 }
 
-func until(condition func() bool) {
-	for !condition() {
+func (p *probe) must(name string, e *C.wsc_engine) result {
+	r, err := p.verb(forever, name, e)
+	must(err)
+	return r
+}
+
+func (p *probe) until(count int64) {
+	for p.count.Load() < count {
 		time.Sleep(5 * time.Millisecond)
 	}
 }
 
-func check(what string, good bool) {
+func check(good bool, what string) {
 	if !good {
 		must(errors.New(what))
 	}
-	fmt.Println("ok   ", what)
-}
-
-// onItsOwnThread runs f where no other call of the probe ran.
-func onItsOwnThread(f func()) {
-	done := make(chan struct{})
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		f()
-		close(done)
-	}()
-	<-done
 }
 
 func (p *probe) cancelDial(silent string) {
-	url := C.CString(silent)
-	defer C.free(unsafe.Pointer(url))
 	var k *C.wsc_connection
-	var e *C.wsc_error
-	must(taken(C.wsc_connection_new(p.c, url, nil, &k, &e), &e))
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	must(taken(C.wsc_connection_new(p.c, C.CString(silent), nil, &k, nil), nil))
+	ctx, cancel := context.WithTimeout(forever, 100*time.Millisecond)
 	defer cancel()
-	r, err := p.do(ctx, true, func(t C.uint64_t, op **C.wsc_op, e **C.wsc_error) C.int {
+	r, err := p.do(ctx, func(t C.uint64_t, op **C.wsc_op, e **C.wsc_error) C.int {
 		return C.wsc_connection_dial_begin(k, nil, t, op, e)
 	})
-	check("cancel of a dial by a context", r.status == C.WSC_ERR_CANCELED && errors.Is(err, context.DeadlineExceeded))
+	check(r.status == C.WSC_ERR_CANCELED && errors.Is(err, context.DeadlineExceeded), "cancel of a dial by a context")
 	C.wsc_connection_unref(k)
 }
 
+// pause: every step may run on another thread, as goroutines do.
 func (p *probe) pause(e *C.wsc_engine) {
-	onItsOwnThread(func() {
-		_, err := p.do(context.Background(), true, func(t C.uint64_t, op **C.wsc_op, err **C.wsc_error) C.int {
-			return C.wsc_engine_pause_begin(e, nil, t, op, err)
-		})
-		must(err)
-	})
+	p.must("pause", e)
 	held, s := p.count.Load(), C.wsc_engine_session(e)
 	for range 200 {
-		onItsOwnThread(func() { p.read(C.wsc_session_connection(s)) })
+		done := make(chan struct{})
+		go func() { p.read(C.wsc_session_connection(s)); close(done) }()
+		<-done
 	}
-	kept := p.count.Load() == held+200
+	check(p.count.Load() == held+200, "pause, 200 reads while it is held, resume: nothing lost, nothing twice")
 	C.wsc_session_unref(s)
-	onItsOwnThread(func() { must(taken(C.wsc_engine_resume(e), nil)) })
-	check("pause, 200 reads while it is held, resume, each on another thread: nothing lost, nothing twice", kept)
+	must(taken(C.wsc_engine_resume(e), nil))
 }
 
 func main() {
 	url, ca, silent := os.Args[1], os.Args[2], os.Args[3]
 	p := &probe{}
 	p.next.Store(1)
-	l, err := newLoop(p.on)
-	must(err)
-	p.loop = l
+	p.loop = newLoop(p.on)
 	p.cancelDial(silent)
 
-	e := p.engine(url, ca, false)
-	p.start(e)
-	check("start, with a read inside on_open", p.opened.Load() == 1 && p.next.Load() >= 2)
-	until(func() bool { return p.count.Load() > 100 })
+	e := p.engine(url, ca, 0)
+	p.must("start", e)
+	check(p.next.Load() >= 2, "start, with a read inside on_open")
+	p.until(100)
 	p.pause(e)
 	p.stopAt.Store(p.count.Load() + 1000)
-	r, err := p.wait(context.Background(), e)
-	must(err)
-	check(fmt.Sprintf("stop inside a callback (status %d, %d messages after it)", r.status, p.count.Load()-p.stopAt.Load()),
-		r.status == C.WSC_STOPPED && p.count.Load() == p.stopAt.Load())
-	check("batches written straight into Go memory", p.inHost.Load() > 0)
+	check(p.must("wait", e).status == C.WSC_STOPPED && p.count.Load() == p.stopAt.Load(), "stop inside a callback")
+	check(p.inHost.Load() > 0, "batches written straight into Go memory")
 
 	pem, err := os.ReadFile(ca)
 	must(err)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem)
 	p.adapter = &adapter{p: p, client: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}}
-	h := p.engine(url, ca, true)
-	p.start(h)
-	before := p.count.Load()
-	until(func() bool { return p.count.Load() > before+100 })
-	p.stop(h)
+	h := p.engine(url, ca, 1)
+	p.must("start", h)
+	p.until(p.count.Load() + 100)
+	p.must("stop", h)
 	C.wsc_engine_free(h)
 	p.adapter = nil
-	check("a host-driven adapter", true)
 
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, cancel := signal.NotifyContext(forever, os.Interrupt)
 	defer cancel()
-	p.start(e)
+	p.must("start", e)
 	fmt.Println("ready for Ctrl-C")
-	_, err = p.wait(ctx, e)
-	p.stop(e)
+	_, err = p.verb(ctx, "wait", e)
+	p.must("stop", e)
+	check(errors.Is(err, context.Canceled), "Ctrl-C during a wait, then a clean stop")
 	C.wsc_engine_free(e)
-	l.close()
-	check("Ctrl-C during a wait, then a clean stop", errors.Is(err, context.Canceled))
+	p.close()
 	fmt.Println("done")
 }
