@@ -6,7 +6,7 @@ package abi
 // The ABI these constants were read from.
 const (
 	Version = "0.1.0"
-	Hash    = "f6a49e4ea2e170e03591494f9b72d93d6c88292e30cfe6256730a8378402e8ef"
+	Hash    = "d746e4ccf6f72b30cbbae69f1db0449c4b9fe35aa100072bdefd43b60dc4c91d"
 )
 
 // What a call of the C library returned.

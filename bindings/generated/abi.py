@@ -6,7 +6,7 @@ import enum
 from typing import NamedTuple, TypedDict
 
 ABI_VERSION = "0.1.0"
-ABI_HASH = "f6a49e4ea2e170e03591494f9b72d93d6c88292e30cfe6256730a8378402e8ef"
+ABI_HASH = "d746e4ccf6f72b30cbbae69f1db0449c4b9fe35aa100072bdefd43b60dc4c91d"
 
 
 class Status(enum.IntEnum):

@@ -446,6 +446,8 @@ void wsc_session_restart(wsc_session *s);
 uint32_t wsc_attempt_number(const wsc_attempt *a);
 const wsc_error *wsc_attempt_last_error(const wsc_attempt *a);
 const char *wsc_attempt_url(const wsc_attempt *a);
+const char *wsc_attempt_header(const wsc_attempt *a, size_t index);
+const char *wsc_attempt_subprotocol(const wsc_attempt *a, size_t index);
 int wsc_attempt_set_url(wsc_attempt *a, const char *url, wsc_error **err);
 int wsc_attempt_add_header(wsc_attempt *a, const char *name_and_value, wsc_error **err);
 void wsc_attempt_clear_headers(wsc_attempt *a);

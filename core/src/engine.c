@@ -26,12 +26,7 @@ int engine_usable(const wsc_engine *e, const char *verb, wsc_error **err) {
 static void release_memory(struct actor *a) { mem_free(a); }
 
 static void drop_attempt(wsc_engine *e) {
-  struct wsc_attempt *a = e->attempt;
-  if (!a) return;
-  url_free(&a->url);
-  wsc_options_free(a->options);
-  wsc_error_unref(a->last_error);
-  mem_free(a);
+  attempt_free(e->attempt);
   e->attempt = NULL;
 }
 

@@ -32,6 +32,8 @@ struct wsc_attempt {
   bool reset;
 };
 
+void attempt_free(struct wsc_attempt *a); /* accepts NULL */
+
 /* What another thread wants of the actor. */
 enum engine_wish { WISH_START = 1, WISH_STOP = 2, WISH_EXIT = 4, WISH_RESTART = 8, WISH_CUT = 16 };
 
@@ -64,6 +66,7 @@ struct host_ask {
   int close_code;
   int64_t timeout_ns, due_ns;
   char reason[124];
+  struct wsc_attempt *dial; /* of a DO_DIAL that is not out yet: what is dialed, a copy, since the next may differ */
 };
 struct host_link {
   bool used;
@@ -205,6 +208,7 @@ void link_stop_reading(wsc_engine *e);
 
 /* engine_host.c: lock held */
 int host_init(wsc_engine *e); /* WSC_OK or WSC_ERR_NOMEM */
+int host_dial(wsc_engine *e); /* asks the host to dial what the engine has now; WSC_OK, WSC_ERR_NOMEM */
 void host_ask(wsc_engine *e, enum host_question q, int code, const char *reason, int64_t timeout_ns);
 void host_run(wsc_engine *e, int64_t now_ns);
 void host_free(wsc_engine *e);

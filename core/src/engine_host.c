@@ -26,7 +26,9 @@ static bool fill(struct event_node *n, wsc_event *ev) {
                       .close_code = ask->close_code,
                       .delay_ns = ask->timeout_ns,
                       .core = n};
-    ev->text = ask->type == WSC_EVENT_DO_DIAL ? e->url.text : ask->reason;
+    ev->attempt = ask->dial;
+    ev->text = ask->dial ? ask->dial->url.text : ask->reason;
+    ask->dial = NULL;
     if (e->session) ev->epoch = e->session->epoch;
     actor_ref(&e->actor);
   }
@@ -36,6 +38,7 @@ static bool fill(struct event_node *n, wsc_event *ev) {
 
 static int done(struct event_node *n, wsc_event *ev, const wsc_reply *r) {
   (void)n, (void)r; /* the answer is a report */
+  attempt_free(ev->attempt);
   actor_unref(&ev->engine->actor);
   return WSC_OK;
 }
@@ -58,6 +61,7 @@ int host_init(wsc_engine *e) {
 }
 
 void host_free(wsc_engine *e) {
+  if (e->host.asks) attempt_free(e->host.asks[HOST_DIAL].dial);
   mem_free(e->host.asks);
   wsc_response_free(e->host.response);
   wsc_error_unref(e->host.error);
@@ -73,6 +77,20 @@ void host_ask(wsc_engine *e, enum host_question q, int code, const char *reason,
   ask->due_ns = timeout_ns > 0 && q == HOST_CLOSE ? os_now_ns() + timeout_ns : 0;
   snprintf(ask->reason, sizeof ask->reason, "%s", reason);
   loop_post(e->actor.loop, &ask->node);
+}
+
+int host_dial(wsc_engine *e) {
+  struct wsc_attempt *a = mem_zalloc(sizeof *a);
+  if (!a || url_copy(&e->url, &a->url)) {
+    mem_free(a);
+    return WSC_ERR_NOMEM;
+  }
+  a->engine = e;
+  a->options = options_ref(e->options);
+  attempt_free(e->host.asks[HOST_DIAL].dial);
+  e->host.asks[HOST_DIAL].dial = a;
+  host_ask(e, HOST_DIAL, 0, "", options_int(e->options, WSC_OPT_CONNECT_TIMEOUT_MS) * NS_PER_MS);
+  return WSC_OK;
 }
 
 void host_end(wsc_engine *e, int initiator, int code, int timer, const char *reason, wsc_error *error) {

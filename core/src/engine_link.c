@@ -39,7 +39,7 @@ int link_dial(wsc_engine *e) {
     e->host.news = 0;
     e->host.open = false;
     e->host.readers_out = true;
-    host_ask(e, HOST_DIAL, 0, "", options_int(e->options, WSC_OPT_CONNECT_TIMEOUT_MS) * NS_PER_MS);
+    if ((r = host_dial(e))) error_set(&error, r, "out of memory for asking the host to dial");
   } else if (!r) {
     r = connection_new(e->actor.loop, &e->actor, &e->url, e->options, e->trust, &e->owner, e, &e->session->connection,
                        &error);

@@ -45,9 +45,25 @@ int64_t wsc_session_received_ns(const wsc_session *s) {
 
 /* ---- attempts ------------------------------------------------------------------------------------------------------ */
 
+void attempt_free(struct wsc_attempt *a) {
+  if (!a) return;
+  url_free(&a->url);
+  wsc_options_free(a->options);
+  wsc_error_unref(a->last_error);
+  mem_free(a);
+}
+
 uint32_t wsc_attempt_number(const wsc_attempt *a) { return a ? a->number : 0; }
 const wsc_error *wsc_attempt_last_error(const wsc_attempt *a) { return a ? a->last_error : NULL; }
 const char *wsc_attempt_url(const wsc_attempt *a) { return a ? a->url.shown : ""; }
+
+const char *wsc_attempt_header(const wsc_attempt *a, size_t index) {
+  return a ? options_item(a->options, WSC_OPT_HEADER, index) : NULL;
+}
+
+const char *wsc_attempt_subprotocol(const wsc_attempt *a, size_t index) {
+  return a ? options_item(a->options, WSC_OPT_SUBPROTOCOL, index) : NULL;
+}
 
 int wsc_attempt_set_url(wsc_attempt *a, const char *url, wsc_error **err) {
   if (!a) return error_set(err, WSC_ERR_INVALID, "attempt is NULL");

@@ -154,8 +154,11 @@ WSC_API void wsc_session_exit(wsc_session *s);
 WSC_API void wsc_session_restart(wsc_session *s);
 
 /* One attempt, inside before_attempt (or between BEFORE_ATTEMPT and its done). Changes last for the rest of the run.
+ * DO_DIAL carries one too, until its done: url, header and subprotocol say what the host should dial with; a change of
+ * it changes nothing.
  * number: failed attempts in a row so far · last_error: why the one before failed, NULL for the first
- * url: without its password
+ * url: without its password · header, subprotocol: those that will be offered, "Name: value" and "name", in order; NULL
+ * past the last (user names, cookies and the origin are options, not in here)
  * set_url, add_header, clear_headers, clear_subprotocols, add_subprotocol  change what the options said
  * set_delay_ms: wait this long, then ask again · set_retry_delay_ms: the delay if this attempt fails, instead of the
  * table's
@@ -167,6 +170,8 @@ WSC_API void wsc_session_restart(wsc_session *s);
 WSC_API uint32_t wsc_attempt_number(const wsc_attempt *a);
 WSC_API const wsc_error *wsc_attempt_last_error(const wsc_attempt *a);
 WSC_API const char *wsc_attempt_url(const wsc_attempt *a);
+WSC_API const char *wsc_attempt_header(const wsc_attempt *a, size_t index);
+WSC_API const char *wsc_attempt_subprotocol(const wsc_attempt *a, size_t index);
 WSC_API int wsc_attempt_set_url(wsc_attempt *a, const char *url, wsc_error **err);
 WSC_API int wsc_attempt_add_header(wsc_attempt *a, const char *name_and_value, wsc_error **err);
 WSC_API void wsc_attempt_clear_headers(wsc_attempt *a);

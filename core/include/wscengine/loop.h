@@ -20,7 +20,8 @@ extern "C" {
   XX(CLOSE_ERROR, 5, 1, "run on_close_error") \
   XX(RESTART_ERROR, 6, 1, "run on_restart_error") \
   XX(BEFORE_ATTEMPT, 7, 1, "change event.attempt; reply.status != 0 gives up") \
-  XX(DO_DIAL, 8, 0, "host adapter: dial text, then wsc_engine_report(token)") \
+  XX(DO_DIAL, 8, 0, \
+     "host adapter: dial text with the headers and subprotocols of event.attempt, then wsc_engine_report(token)") \
   XX(DO_PING, 9, 0, "host adapter: ping, then report") \
   XX(DO_CLOSE, 10, 0, "host adapter: close with close_code and text, then report") \
   XX(DO_STOP_READING, 11, 0, "host adapter: read no more, take no more; report when the readers are out") \
@@ -74,7 +75,7 @@ typedef struct wsc_event {
   const wsc_error *error;
   const wsc_response *response;
   const wsc_close *close;
-  wsc_attempt *attempt;
+  wsc_attempt *attempt; /* BEFORE_ATTEMPT, DO_DIAL */
   wsc_op *op;
   void *core; /* the library's */
 } wsc_event;
