@@ -6,7 +6,7 @@ package abi
 // The ABI these constants were read from.
 const (
 	Version = "0.1.0"
-	Hash    = "d746e4ccf6f72b30cbbae69f1db0449c4b9fe35aa100072bdefd43b60dc4c91d"
+	Hash    = "ca6c7c83cc0df6f0aab11d3268ebb3b76844672dcfbf751a24e6e0b07bb366ae"
 )
 
 // What a call of the C library returned.
@@ -215,7 +215,7 @@ var Options = []Option{
 	{"STOP_TIMEOUT_MS", "StopTimeoutMs", "INT", "ENGINE", "ms", "how long stop waits; 0: no limit", 6, 300000, 0, 604800000},
 	{"JITTER_PERCENT", "JitterPercent", "INT", "ENGINE", "%", "largest part of a delay that chance may take away", 7, 10, 0, 100},
 	{"FIRST_DELAY_SPREAD_MS", "FirstDelaySpreadMs", "INT", "ENGINE", "ms", "spreads the first reconnect of a fleet over this long", 8, 0, 0, 86400000},
-	{"STABLE_AFTER_MS", "StableAfterMs", "INT", "ENGINE", "ms", "a session at least this long sets the delays back to their start", 9, 10000, 0, 86400000},
+	{"STABLE_AFTER_MS", "StableAfterMs", "INT", "ENGINE", "ms", "a session at least this long sets the delays back to their start; 0: every session does, so a server that accepts and closes at once is dialed again without a delay", 9, 10000, 0, 86400000},
 	{"RETRY_AFTER_MAX_MS", "RetryAfterMaxMs", "INT", "ENGINE", "ms", "longest Retry-After of a 429 or 503 that is obeyed; 0: ignored", 10, 300000, 0, 86400000},
 	{"RETRY_FIRST_START", "RetryFirstStart", "BOOL", "ENGINE", "", "let start itself retry instead of failing at the first attempt", 11, 0, 0, 1},
 	{"MAX_ATTEMPTS", "MaxAttempts", "INT", "ENGINE", "", "give up after this many failed attempts in a row; 0: never", 12, 0, 0, 2147483647},

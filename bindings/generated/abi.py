@@ -6,7 +6,7 @@ import enum
 from typing import NamedTuple, TypedDict
 
 ABI_VERSION = "0.1.0"
-ABI_HASH = "d746e4ccf6f72b30cbbae69f1db0449c4b9fe35aa100072bdefd43b60dc4c91d"
+ABI_HASH = "ca6c7c83cc0df6f0aab11d3268ebb3b76844672dcfbf751a24e6e0b07bb366ae"
 
 
 class Status(enum.IntEnum):
@@ -367,7 +367,7 @@ OPTIONS: tuple[Option, ...] = (
         0,
         86400000,
         "s",
-        "a session at least this long sets the delays back to their start",
+        "a session at least this long sets the delays back to their start; 0: every session does, so a server that accepts and closes at once is dialed again without a delay",
     ),
     Option(
         "RETRY_AFTER_MAX_MS",

@@ -79,6 +79,30 @@ static bool find(const char *name, size_t n, struct option *out) {
   return false;
 }
 
+/* The flag of the option whose name begins text; *n: the name's length. NULL: there is none. */
+static const char *flag_of_name(const char *text, size_t *n) {
+  wsc_option_description d;
+  *n = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+  for (int i = 0; *n > 0 && describe(i, &d); i++)
+    if (is_flag(&d) && strlen(d.name) == *n && memcmp(d.name, text, *n) == 0) return d.flag;
+  return NULL;
+}
+
+void complain_of(const char *text, const char *tail) {
+  struct bytes line = {0};
+  while (*text != '\0') {
+    size_t n;
+    const char *flag = flag_of_name(text, &n);
+    if (n == 0) n = 1;
+    if (flag != NULL) bytes_print(&line, "%s", flag);
+    else bytes_add(&line, text, n);
+    text += n;
+  }
+  bytes_add(&line, "", 1);
+  complain("%s%s", (const char *)line.p, tail);
+  bytes_free(&line);
+}
+
 static const char *placeholder(const wsc_option_description *d) {
   if (d->type == WSC_OPTION_BOOL) return "";
   if (d->type == WSC_OPTION_INT) return in_ms(d) ? "S" : "N";
@@ -270,7 +294,7 @@ int cli_parse(int argc, char **argv, struct settings *s) {
 
   wsc_error *all = NULL;
   if (wsc_options_validate(s->options, &all) != WSC_OK) {
-    complain("%s", wsc_error_message(all));
+    complain_of(wsc_error_message(all), "");
     result = USAGE;
   }
   wsc_error_unref(all);

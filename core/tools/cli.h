@@ -17,4 +17,8 @@ struct settings {
 int cli_parse(int argc, char **argv, struct settings *s);
 void settings_free(struct settings *s);
 
+/* complain() with a text of the library's and what follows it: options are called by their flags ("--ca", not
+ * "CA_FILE"), since nobody at a shell knows them by another name. */
+void complain_of(const char *text, const char *tail);
+
 #endif

@@ -90,7 +90,7 @@ void report_close(const struct settings *s, struct bytes *out, const wsc_event *
   }
   if (c != NULL && !quiet) {
     /* When it was us who failed the connection, the error tells more than the reason that went to the server. */
-    if (initiator == WSC_BY_LOCAL && ev->error != NULL) complain("%s", wsc_error_message(ev->error));
+    if (initiator == WSC_BY_LOCAL && ev->error != NULL) complain_of(wsc_error_message(ev->error), "");
     else complain("%s: %d%s%s", what_happened(initiator), code, reason[0] != '\0' ? " " : "", reason);
   }
   if (c != NULL && c->unsent_bytes > 0)
@@ -103,7 +103,7 @@ void report_close_error(const struct settings *s, struct bytes *out, const wsc_e
     text_field(out, "error", wsc_error_message(ev->error));
     end(out);
   }
-  complain("%s", wsc_error_message(ev->error));
+  complain_of(wsc_error_message(ev->error), "");
 }
 
 void report_restart_error(const struct settings *s, struct bytes *out, const wsc_event *ev) {
@@ -116,8 +116,9 @@ void report_restart_error(const struct settings *s, struct bytes *out, const wsc
     bytes_print(out, ",\"delay_ms\":%" PRId64 ",\"last\":%s", delay_ms, truth(last));
     end(out);
   }
-  if (last) complain("%s; giving up", wsc_error_message(ev->error));
-  else complain("%s; trying again in %.1f s", wsc_error_message(ev->error), (double)delay_ms / 1000);
+  char tail[48] = "; giving up";
+  if (!last) snprintf(tail, sizeof tail, "; trying again in %.1f s", (double)delay_ms / 1000);
+  complain_of(wsc_error_message(ev->error), tail);
 }
 
 void report_error(const struct settings *s, struct bytes *out, const wsc_session *session, const char *text) {
@@ -126,7 +127,7 @@ void report_error(const struct settings *s, struct bytes *out, const wsc_session
     text_field(out, "error", text);
     end(out);
   }
-  complain("%s", text);
+  complain_of(text, "");
 }
 
 void report_log(const wsc_event *ev) {

@@ -1,8 +1,10 @@
 """wsc at a shell: lines in, messages out, and what becomes of it when servers and networks do what they do."""
 import base64
 import json
+import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 
@@ -544,6 +546,38 @@ def test_a_certificate_of_another_host_is_refused_and_named(wsc, certificates):
         assert program.status() == 1
         assert "127.0.0.1" in program.errors and "certificate" in program.errors.lower()
         assert not server.all
+
+
+def test_trusts_a_hashed_directory(wsc, certificates, tmp_path):
+    shutil.copy(certificates.ca, tmp_path)
+    subprocess.run(["openssl", "rehash", tmp_path], check=True)
+    with Server(sends("trusted"), tls=certificates.tls(certificates.server)) as server:
+        program = wsc("--count", 1, "--ca-dir", tmp_path, server.url)
+        assert program.status() == 0, program.errors
+        assert program.rest() == b"trusted\n"
+
+
+def test_names_the_flag_of_a_file_that_is_of_no_use(wsc, certificates):
+    def complaint(*words):
+        program = wsc(*words, "wss://127.0.0.1:1/")
+        assert program.status() == 1
+        return program.errors
+
+    key = certificates.key_of(certificates.client)
+    assert f"--ca {key}: there is no certificate in it" in complaint("--ca", key)
+    assert f"--cert {key}: there is no certificate in it" in complaint("--cert", key)
+    assert f"--key {certificates.ca}: there is no private key" in complaint("--cert", certificates.client, "--key", certificates.ca)
+    other = certificates.key_of(certificates.server)
+    assert "the certificate of --cert" in complaint("--cert", certificates.client, "--key", other)
+
+
+def test_a_message_over_the_limit_is_refused(wsc):
+    with Server(sends("x" * 1000, "x" * 1001)) as server:
+        program = wsc("--no-reconnect", "--max-message", 1000, server.url)
+        assert program.status() == 1
+        assert program.rest() == b"x" * 1000 + b"\n"
+        assert "1001" in program.errors and "1000" in program.errors
+        assert server.session().close[0] == 1009
 
 
 def test_a_client_certificate(wsc, certificates):

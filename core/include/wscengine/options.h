@@ -35,7 +35,8 @@ extern "C" {
   XX(FIRST_DELAY_SPREAD_MS, 8, INT, ENGINE, 0, 0, 86400000, "ms", "first_delay_spread", "", "FirstDelaySpreadMs", \
      "spreads the first reconnect of a fleet over this long") \
   XX(STABLE_AFTER_MS, 9, INT, ENGINE, 10000, 0, 86400000, "ms", "stable_after", "", "StableAfterMs", \
-     "a session at least this long sets the delays back to their start") \
+     "a session at least this long sets the delays back to their start; 0: every session does, so a server that " \
+     "accepts and closes at once is dialed again without a delay") \
   XX(RETRY_AFTER_MAX_MS, 10, INT, ENGINE, 300000, 0, 86400000, "ms", "retry_after_max", "", "RetryAfterMaxMs", \
      "longest Retry-After of a 429 or 503 that is obeyed; 0: ignored") \
   XX(RETRY_FIRST_START, 11, BOOL, ENGINE, 0, 0, 1, "", "retry_first_start", "", "RetryFirstStart", \
