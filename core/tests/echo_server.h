@@ -27,24 +27,12 @@ static inline bool echo_put(int fd, const void *from, size_t n) {
   return true;
 }
 
+static inline bool echo_get_of(void *fd, void *to, size_t n) { return echo_get(*(int *)fd, to, n); }
+
 static inline bool echo_upgrade(int fd) {
-  char request[8192], joined[128], answer[512], accepted[32];
-  uint8_t digest[20];
-  size_t n = 0;
-  do {
-    if (n == sizeof request - 1 || !echo_get(fd, request + n, 1)) return false;
-    request[++n] = 0;
-  } while (n < 4 || memcmp(request + n - 4, "\r\n\r\n", 4) != 0);
-  char *key = strstr(request, "Sec-WebSocket-Key: ");
-  if (!key) return false;
-  snprintf(joined, sizeof joined, "%.24s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", key + 19);
-  SHA1((unsigned char *)joined, strlen(joined), digest);
-  EVP_EncodeBlock((unsigned char *)accepted, digest, 20);
-  int length = snprintf(answer, sizeof answer,
-                        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                        "Sec-WebSocket-Accept: %s\r\n\r\n",
-                        accepted);
-  return echo_put(fd, answer, (size_t)length);
+  char answer[UPGRADE_ANSWER_MAX];
+  size_t length = upgrade_answer(echo_get_of, &fd, answer);
+  return length > 0 && echo_put(fd, answer, length);
 }
 
 /* One frame there and back. */

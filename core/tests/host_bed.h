@@ -3,15 +3,11 @@
 #ifndef WSC_HOST_BED_H
 #define WSC_HOST_BED_H
 
-#include "check.h"
 #include "loop.h"
-#include "os.h"
-#include "wscengine.h"
+#include "loop_bed.h"
 
-#include <poll.h>
 #include <stdatomic.h>
 
-static const int64_t PATIENCE = 10 * NS_PER_S;
 static const char URL[] = "ws://host.example/feed";
 
 /* ---- the clock ----------------------------------------------------------------------------------------------------- */
@@ -29,12 +25,7 @@ struct bed {
   wsc_options *options;
 };
 
-static inline wsc_event next_event(struct bed *b, int type) {
-  wsc_event ev = {.struct_size = sizeof ev};
-  CHECK_EQ(wsc_loop_next(b->loop, PATIENCE, &ev), WSC_OK);
-  CHECK_EQ(ev.type, type);
-  return ev;
-}
+static inline wsc_event next_event(struct bed *b, int type) { return loop_expect(b->loop, type); }
 
 /* The next event, which must be of this type; it is done with at once. What it points to is gone. */
 static inline wsc_event expect(struct bed *b, int type) {
@@ -43,12 +34,7 @@ static inline wsc_event expect(struct bed *b, int type) {
   return ev;
 }
 
-/* Does all there is to do; no event may come of it. */
-static inline void settle(struct bed *b) {
-  struct pollfd p = {.fd = wsc_loop_fd(b->loop), .events = POLLIN};
-  wsc_event ev = {.struct_size = sizeof ev};
-  while (poll(&p, 1, 20) == 1) CHECK_EQ(wsc_loop_next(b->loop, 0, &ev), WSC_AGAIN);
-}
+static inline void settle(struct bed *b) { loop_settle(b->loop); }
 
 /* The time is later by so much, and timers that are due by then ring. */
 static inline void leap(struct bed *b, int64_t ns) {

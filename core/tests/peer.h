@@ -4,12 +4,11 @@
 #define WSC_PEER_H
 
 #include "check.h"
+#include "upgrade.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <openssl/evp.h>
-#include <openssl/sha.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -62,28 +61,18 @@ static inline void peer_accept_tcp(struct peer *p) {
   setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 }
 
+static inline bool peer_get(void *peer, void *to, size_t n) {
+  peer_receive(((struct peer *)peer)->fd, to, n);
+  return true;
+}
+
 /* Reads the request, answers 101. `extra` bytes (may be NULL) leave in the same write as the answer. */
 static inline void peer_upgrade(struct peer *p, const void *extra, size_t extra_length) {
-  char request[8192], joined[128], answer[512];
-  uint8_t digest[20];
-  char accepted[32];
-  size_t n = 0;
-  do {
-    peer_receive(p->fd, request + n, 1);
-    request[++n] = 0;
-    CHECK(n < sizeof request - 1);
-  } while (n < 4 || memcmp(request + n - 4, "\r\n\r\n", 4) != 0);
-  char *key = strstr(request, "Sec-WebSocket-Key: ");
-  CHECK(key != NULL);
-  snprintf(joined, sizeof joined, "%.24s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", key + 19);
-  SHA1((unsigned char *)joined, strlen(joined), digest);
-  EVP_EncodeBlock((unsigned char *)accepted, digest, 20);
-  int length = snprintf(answer, sizeof answer,
-                        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                        "Sec-WebSocket-Accept: %s\r\n\r\n",
-                        accepted);
+  char answer[2 * UPGRADE_ANSWER_MAX];
+  size_t length = upgrade_answer(peer_get, p, answer);
+  CHECK(length > 0 && length + extra_length <= sizeof answer);
   if (extra_length > 0) memcpy(answer + length, extra, extra_length);
-  peer_bytes(p->fd, answer, (size_t)length + extra_length);
+  peer_bytes(p->fd, answer, length + extra_length);
 }
 
 static inline void peer_accept(struct peer *p) {

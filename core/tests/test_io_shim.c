@@ -89,24 +89,13 @@ static void put(struct server *s, const void *from, size_t n) {
   else peer_bytes(s->peer.fd, from, n);
 }
 
+static bool get_of(void *server, void *to, size_t n) { return get(server, to, n); }
+
 static void upgrade(struct server *s) {
-  char request[4096], joined[128], answer[512], accepted[32];
-  uint8_t digest[20];
-  size_t n = 0;
-  do {
-    CHECK(n < sizeof request - 1 && get(s, request + n, 1));
-    request[++n] = 0;
-  } while (n < 4 || memcmp(request + n - 4, "\r\n\r\n", 4) != 0);
-  char *key = strstr(request, "Sec-WebSocket-Key: ");
-  CHECK(key != NULL);
-  snprintf(joined, sizeof joined, "%.24s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", key + 19);
-  SHA1((unsigned char *)joined, strlen(joined), digest);
-  EVP_EncodeBlock((unsigned char *)accepted, digest, 20);
-  int length = snprintf(answer, sizeof answer,
-                        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                        "Sec-WebSocket-Accept: %s\r\n\r\n",
-                        accepted);
-  put(s, answer, (size_t)length);
+  char answer[UPGRADE_ANSWER_MAX];
+  size_t length = upgrade_answer(get_of, s, answer);
+  CHECK(length > 0);
+  put(s, answer, length);
 }
 
 /* Each frame comes back as it came, with a ping of the server's before it; a close ends it. */

@@ -1,11 +1,8 @@
 /* A host's loop that nobody drives: the library keeps its protocol going, and hands the polling over to whoever comes meanwhile. */
 #define _GNU_SOURCE
+#include "driven_bed.h"
 #include "loop.h"
-#include "os.h"
-#include "peer.h"
-#include "wscengine.h"
 
-#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/epoll.h>
@@ -37,55 +34,11 @@ int epoll_wait(int fd, struct epoll_event *events, int max, int timeout) {
   return n;
 }
 
-/* ---- the bed ------------------------------------------------------------------------------------------------------- */
-
-struct bed {
-  struct peer peer;
-  wsc_loop *loop;
-  wsc_engine *engine;
-};
-
-static wsc_event expect(struct bed *b, int type) {
-  wsc_event ev = {.struct_size = sizeof ev};
-  CHECK_EQ(wsc_loop_next(b->loop, 10 * NS_PER_S, &ev), WSC_OK);
-  CHECK_EQ(ev.type, type);
-  return ev;
-}
-
-static void settle(struct bed *b) {
-  struct pollfd p = {.fd = wsc_loop_fd(b->loop), .events = POLLIN};
-  wsc_event ev = {.struct_size = sizeof ev};
-  while (poll(&p, 1, 20) == 1) CHECK_EQ(wsc_loop_next(b->loop, 0, &ev), WSC_AGAIN);
-}
-
-static void open_it(struct bed *b) {
-  *b = (struct bed){0};
-  peer_listen(&b->peer);
-  CHECK_EQ(wsc_loop_new(NULL, &b->loop, NULL), WSC_OK);
-  CHECK_EQ(wsc_engine_new(b->peer.url, NULL, b, NULL, &b->engine, NULL), WSC_OK);
-  CHECK_EQ(wsc_loop_add(b->loop, b->engine), WSC_OK);
-  CHECK_EQ(wsc_engine_start_begin(b->engine, NULL, 1, NULL, NULL), WSC_OK);
-  settle(b);
-  peer_accept(&b->peer);
-  wsc_event opened = expect(b, WSC_EVENT_OPENED);
-  wsc_event_done(&opened, NULL);
-  wsc_event started = expect(b, WSC_EVENT_OP_DONE);
-  wsc_event_done(&started, NULL);
-  settle(b);
-}
-
-static void tear_down(struct bed *b) {
-  wsc_engine_free(b->engine);
-  wsc_loop_free(b->loop);
-  peer_close(&b->peer);
-}
-
-/* peer_frame waits ten seconds at most. */
 static void a_ping_is_answered_although_nobody_drives(void) {
   struct bed b;
   uint8_t got[125];
   size_t n;
-  open_it(&b);
+  open_it(&b, NULL);
   for (int i = 0; i < 3; i++) {
     peer_send(&b.peer, 9, "there?", 6);
     CHECK_EQ(peer_frame(&b.peer, got, sizeof got, &n), 0x8a);
@@ -100,7 +53,7 @@ static void an_event_nobody_takes_does_not_silence_the_pongs(void) {
   struct bed b;
   uint8_t got[125];
   size_t n;
-  open_it(&b);
+  open_it(&b, NULL);
   for (int i = 0; i < 2; i++) {
     peer_send(&b.peer, 1, "hello", 5);
     peer_send(&b.peer, 9, "there?", 6);
@@ -129,7 +82,7 @@ static void a_thread_that_comes_while_the_standby_polls_is_not_forgotten(void) {
   uint8_t got[125];
   size_t n;
   pthread_t thread;
-  open_it(&b);
+  open_it(&b, NULL);
   held = false;
   watched = b.loop;
   peer_send(&b.peer, 9, "there?", 6);

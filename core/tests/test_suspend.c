@@ -1,13 +1,10 @@
 /* A machine that slept: boottime went on, the monotonic clock stood still. An open connection asks at once whether the peer is still there, and begins
  * to wait for the answer anew. The alarm of a loop runs on boottime: here the test rings it, as the kernel does after a sleep. */
 #define _GNU_SOURCE
+#include "driven_bed.h"
 #include "loop.h"
-#include "os.h"
-#include "peer.h"
-#include "wscengine.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdatomic.h>
 
 static const int64_t HOUR = 3600 * NS_PER_S;
@@ -17,25 +14,6 @@ static _Atomic int64_t leapt, slept;
 static int64_t now(void) { return real.now() + leapt; }
 static int64_t boottime(void) { return real.now() + leapt + slept; }
 
-struct bed {
-  struct peer peer;
-  wsc_loop *loop;
-  wsc_engine *engine;
-};
-
-static wsc_event expect(struct bed *b, int type) {
-  wsc_event ev = {.struct_size = sizeof ev};
-  CHECK_EQ(wsc_loop_next(b->loop, 10 * NS_PER_S, &ev), WSC_OK);
-  CHECK_EQ(ev.type, type);
-  return ev;
-}
-
-static void settle(struct bed *b) {
-  struct pollfd p = {.fd = wsc_loop_fd(b->loop), .events = POLLIN};
-  wsc_event ev = {.struct_size = sizeof ev};
-  while (poll(&p, 1, 20) == 1) CHECK_EQ(wsc_loop_next(b->loop, 0, &ev), WSC_AGAIN);
-}
-
 static void pass(struct bed *b, int64_t awake, int64_t asleep) {
   leapt += awake;
   slept += asleep;
@@ -43,30 +21,11 @@ static void pass(struct bed *b, int64_t awake, int64_t asleep) {
 }
 
 /* Keepalive: 20 s, and 20 s for the answer. */
-static void open_it(struct bed *b) {
-  *b = (struct bed){0};
-  peer_listen(&b->peer);
+static void open_one(struct bed *b) {
   wsc_options *options = wsc_options_new();
   CHECK_EQ(wsc_options_set_int(options, WSC_OPT_AUTO_RECONNECT, 0), WSC_OK);
-  CHECK_EQ(wsc_loop_new(NULL, &b->loop, NULL), WSC_OK);
-  CHECK_EQ(wsc_engine_new(b->peer.url, NULL, b, options, &b->engine, NULL), WSC_OK);
+  open_it(b, options);
   wsc_options_free(options);
-  CHECK_EQ(wsc_loop_add(b->loop, b->engine), WSC_OK);
-  CHECK_EQ(wsc_engine_start_begin(b->engine, NULL, 1, NULL, NULL), WSC_OK);
-  settle(b);
-  peer_accept(&b->peer);
-  wsc_event opened = expect(b, WSC_EVENT_OPENED);
-  wsc_event_done(&opened, NULL);
-  wsc_event started = expect(b, WSC_EVENT_OP_DONE);
-  CHECK_EQ(started.status, WSC_OK);
-  wsc_event_done(&started, NULL);
-  settle(b);
-}
-
-static void tear_down(struct bed *b) {
-  wsc_engine_free(b->engine);
-  wsc_loop_free(b->loop);
-  peer_close(&b->peer);
 }
 
 static bool nothing_came(const struct bed *b) {
@@ -82,7 +41,7 @@ static void a_sleep_makes_it_ping_at_once_and_a_pong_keeps_it(void) {
   struct bed b;
   uint8_t ping[125];
   size_t n;
-  open_it(&b);
+  open_one(&b);
   pass(&b, 10 * NS_PER_S, 0);
   settle(&b);
   CHECK(nothing_came(&b)); /* its time has not come */
@@ -109,7 +68,7 @@ static void a_ping_from_before_the_sleep_is_forgotten(void) {
   struct bed b;
   uint8_t ping[125];
   size_t n;
-  open_it(&b);
+  open_one(&b);
   pass(&b, 21 * NS_PER_S, 0);
   settle(&b);
   expect_ping(&b, ping, &n);
@@ -131,7 +90,7 @@ static void a_link_that_died_in_the_sleep_is_found_dead(void) {
   struct bed b;
   uint8_t ping[125];
   size_t n;
-  open_it(&b);
+  open_one(&b);
   pass(&b, 0, HOUR);
   settle(&b);
   expect_ping(&b, ping, &n);
@@ -148,7 +107,7 @@ static void each_sleep_counts_once_and_a_wink_not_at_all(void) {
   struct bed b;
   uint8_t ping[125];
   size_t n;
-  open_it(&b);
+  open_one(&b);
   pass(&b, NS_PER_S, NS_PER_S / 2);
   settle(&b);
   CHECK(nothing_came(&b));

@@ -1,0 +1,35 @@
+/* A server's answer to an upgrade, for the tests' own servers. */
+#ifndef WSC_TEST_UPGRADE_H
+#define WSC_TEST_UPGRADE_H
+
+#include "check.h"
+
+#include <openssl/evp.h>
+#include <openssl/sha.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { UPGRADE_REQUEST_MAX = 8192, UPGRADE_ANSWER_MAX = 512 };
+
+/* Reads the request byte by byte with get and makes the answer to it; its length, 0 when the request did not come whole. */
+static inline size_t upgrade_answer(bool (*get)(void *from, void *to, size_t n), void *from,
+                                    char answer[UPGRADE_ANSWER_MAX]) {
+  char request[UPGRADE_REQUEST_MAX], joined[128], accepted[32];
+  uint8_t digest[20];
+  size_t n = 0;
+  do {
+    if (n == sizeof request - 1 || !get(from, request + n, 1)) return 0;
+    request[++n] = 0;
+  } while (n < 4 || memcmp(request + n - 4, "\r\n\r\n", 4) != 0);
+  char *key = strstr(request, "Sec-WebSocket-Key: ");
+  if (key == NULL) return 0;
+  snprintf(joined, sizeof joined, "%.24s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", key + 19);
+  SHA1((unsigned char *)joined, strlen(joined), digest);
+  EVP_EncodeBlock((unsigned char *)accepted, digest, 20);
+  return (size_t)snprintf(answer, UPGRADE_ANSWER_MAX,
+                          "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                          "Sec-WebSocket-Accept: %s\r\n\r\n",
+                          accepted);
+}
+
+#endif
