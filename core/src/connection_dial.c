@@ -120,8 +120,8 @@ static int begin_compression(wsc_connection *k, const struct deflate_terms *t, w
 }
 
 static void open_connection(wsc_connection *k, int64_t now) {
-  k->response = k->handshake.response;
-  k->handshake.response = NULL;
+  k->response = k->handshake.answer.response;
+  k->handshake.answer.response = NULL;
   dial_drop(k);
   k->state = CONN_OPEN;
   k->deadline_ns = 0;

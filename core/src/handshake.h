@@ -2,22 +2,20 @@
 #ifndef WSC_HANDSHAKE_H
 #define WSC_HANDSHAKE_H
 
+#include "answer.h"
 #include "extension.h"
 #include "refusal.h"
 #include "url.h"
 
 struct wsc_response; /* response.h: status, reason, headers, body, subprotocol */
 
-enum { HANDSHAKE_HEADER_MAX = 65536, HANDSHAKE_BODY_MAX = 65536 };
+enum { HANDSHAKE_BODY_MAX = 65536 };
 
 struct handshake {
-  char key[25];            /* Sec-WebSocket-Key, base64 */
-  char *shown;             /* the URL, for error texts */
-  struct buffer in;        /* the header so far */
-  size_t line_at, scanned; /* where its unfinished line begins, and how far it has been looked at */
-  size_t interim;          /* bytes of 1xx answers that were skipped */
-  wsc_response *response;  /* made when the header is whole */
-  bool refused;            /* reading the body of a refusal */
+  char key[25]; /* Sec-WebSocket-Key, base64 */
+  char *shown;  /* the URL, for error texts */
+  struct answer answer;
+  bool refused; /* reading the body of a refusal */
   struct refusal_body body;
   struct deflate_terms terms; /* of an accepted upgrade */
 };
@@ -28,7 +26,7 @@ int handshake_begin(struct handshake *h, const struct url *u, const wsc_options 
                     wsc_error **err);
 
 /* n more bytes of the answer (n == 0: end of stream). *used: how many of them belong to the answer; the rest are
- * frames. WSC_AGAIN: more is needed; WSC_OK: accepted, h->response; WSC_ERR_HANDSHAKE: refused or malformed: the
+ * frames. WSC_AGAIN: more is needed; WSC_OK: accepted, h->answer.response; WSC_ERR_HANDSHAKE: refused or malformed: the
  * error carries the response (also http_status, error_fatal, error_retry_after_ms) and says which header is wrong
  * how; WSC_ERR_TOO_BIG is folded into it. WSC_ERR_NOMEM. When the time is up while h->refused, feed n == 0: the
  * refusal is then told with the body that has come, which says more than a timeout. After anything but WSC_AGAIN it

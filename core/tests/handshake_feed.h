@@ -82,8 +82,8 @@ static inline struct ended feed(const char *answer, size_t n, size_t cut, size_t
     if (part == 0) break;
   }
   if (e.status == WSC_OK) {
-    e.response = h.response;
-    h.response = NULL;
+    e.response = h.answer.response;
+    h.answer.response = NULL;
   }
   free(text);
   handshake_free(&h);

@@ -201,18 +201,18 @@ static void an_end_in_the_middle_is_no_verdict(void) {
 /* Limits */
 
 static void a_header_has_a_limit(void) {
-  char *text = repeat("HTTP/1.1 101 S\r\nX: ", 'x', HANDSHAKE_HEADER_MAX);
+  char *text = repeat("HTTP/1.1 101 S\r\nX: ", 'x', ANSWER_HEADER_MAX);
   for (size_t step = 1; step <= 4096; step *= 64) {
     struct ended e = feed(text, strlen(text), 0, step);
     CHECK_EQ(e.status, WSC_ERR_HANDSHAKE);
     CHECK_HAS(wsc_error_message(e.error), "header is longer than 65536 bytes");
-    CHECK_EQ(e.used, HANDSHAKE_HEADER_MAX);
+    CHECK_EQ(e.used, ANSWER_HEADER_MAX);
     forget(&e);
   }
   free(text);
   /* Interim answers do not renew it. */
   struct buffer many = {0};
-  while (many.length <= HANDSHAKE_HEADER_MAX) CHECK_EQ(buffer_printf(&many, "HTTP/1.1 100 Continue\r\n\r\n"), WSC_OK);
+  while (many.length <= ANSWER_HEADER_MAX) CHECK_EQ(buffer_printf(&many, "HTTP/1.1 100 Continue\r\n\r\n"), WSC_OK);
   struct ended e = feed((char *)many.data, many.length, 0, 1000);
   CHECK_EQ(e.status, WSC_ERR_HANDSHAKE);
   CHECK_HAS(wsc_error_message(e.error), "header is longer than 65536 bytes");
@@ -222,12 +222,12 @@ static void a_header_has_a_limit(void) {
 
 static void a_header_just_within_the_limit(void) {
   static const char start[] = GOOD "X: ";
-  size_t fill = HANDSHAKE_HEADER_MAX - (sizeof start - 1 + 22) - 4;
+  size_t fill = ANSWER_HEADER_MAX - (sizeof start - 1 + 22) - 4;
   char *text = repeat(start, 'x', fill + 4);
   memcpy(text + strlen(text) - 4, "\r\n\r\n", 4);
   struct ended e = feed(text, strlen(text), 0, 4096);
   CHECK_EQ(e.status, WSC_OK);
-  CHECK_EQ(e.used, HANDSHAKE_HEADER_MAX);
+  CHECK_EQ(e.used, ANSWER_HEADER_MAX);
   forget(&e);
   free(text);
 }
@@ -242,9 +242,9 @@ static void small_pieces_are_not_looked_at_again(void) {
   for (size_t i = 0; i < sizeof lines - 1; i++) {
     size_t used;
     CHECK_EQ(handshake_feed(&h, options, (const uint8_t *)lines + i, 1, &used, NULL), WSC_AGAIN);
-    CHECK_EQ(h.in.length, i + 1);
-    CHECK_EQ(h.scanned, i + 1);
-    CHECK_EQ(h.line_at, lines[i] == '\n' ? i + 1 : h.line_at);
+    CHECK_EQ(h.answer.in.length, i + 1);
+    CHECK_EQ(h.answer.scanned, i + 1);
+    CHECK_EQ(h.answer.line_at, lines[i] == '\n' ? i + 1 : h.answer.line_at);
   }
   handshake_free(&h);
   buffer_free(&out);
