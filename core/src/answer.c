@@ -51,7 +51,7 @@ static int not_http(struct answer *a, wsc_error **err) {
   char shown[68];
   const uint8_t *p = a->in.data;
   const char *hint = p[0] == 0x15 || p[0] == 0x16 ? "; it looks like TLS: should the URL begin with wss:// ?" : "";
-  return answer_fail(a, WSC_GIVE_UP_UPGRADE, err, "the server does not speak HTTP: its answer begins with \"%s\"%s",
+  return answer_fail(a, a->malformed, err, "%s does not speak HTTP: its answer begins with \"%s\"%s", a->who,
                      printable(p, a->in.length, shown), hint);
 }
 
@@ -120,7 +120,7 @@ static int parse_header(struct answer *a, wsc_error **err) {
   struct span line, reason;
   int minor, status;
   if (!next_line(&at, end, &line) || !parse_status_line(line, &minor, &status, &reason))
-    return answer_fail(a, WSC_GIVE_UP_UPGRADE, err, "the answer's first line is no HTTP/1.1 status: \"%s\"",
+    return answer_fail(a, a->malformed, err, "the answer's first line is no HTTP/1.1 status: \"%s\"",
                        printable((const uint8_t *)line.p, line.n, shown));
   a->response = wsc_response_new();
   if (!a->response) return no_memory(a, err);
@@ -128,7 +128,7 @@ static int parse_header(struct answer *a, wsc_error **err) {
   if (result == WSC_ERR_INVALID) result = response_set_status(a->response, status, "", 0);
   if (result != WSC_OK) return no_memory(a, err);
   if (status == 101 && minor < 1)
-    return answer_fail(a, WSC_GIVE_UP_UPGRADE, err,
+    return answer_fail(a, a->malformed, err,
                        "malformed upgrade: the answer 101 came as HTTP/1.0, which cannot upgrade");
 
   unfold(at, end);
@@ -136,8 +136,7 @@ static int parse_header(struct answer *a, wsc_error **err) {
     result = add_header(a->response, line);
     if (result == WSC_ERR_NOMEM) return no_memory(a, err);
     if (result != WSC_OK && status == 101)
-      return answer_fail(a, WSC_GIVE_UP_UPGRADE, err,
-                         "malformed upgrade: the answer 101 has a line that is no header: \"%s\"",
+      return answer_fail(a, a->malformed, err, "malformed upgrade: the answer 101 has a line that is no header: \"%s\"",
                          printable((const uint8_t *)line.p, line.n, shown));
   }
   return WSC_OK;
@@ -147,11 +146,10 @@ static int parse_header(struct answer *a, wsc_error **err) {
 
 static int end_of_stream(struct answer *a, wsc_error **err) {
   if (a->in.length == 0)
-    return answer_fail(a, 0, err, "the server closed the connection without an answer to the upgrade request");
+    return answer_fail(a, 0, err, "%s closed the connection without an answer to %s", a->who, a->to);
   char shown[68];
-  return answer_fail(a, 0, err,
-                     "the server closed the connection in the middle of its answer, %zu bytes into it: \"%s\"",
-                     a->in.length, printable(a->in.data, a->in.length, shown));
+  return answer_fail(a, 0, err, "%s closed the connection in the middle of its answer, %zu bytes into it: \"%s\"",
+                     a->who, a->in.length, printable(a->in.data, a->in.length, shown));
 }
 
 /* Whether the header is whole; then `in` is cut behind it. */
@@ -197,7 +195,7 @@ static int feed_header(struct answer *a, const uint8_t *p, size_t n, size_t *use
   if (!begins_like_http(a)) return not_http(a, err);
   if (whole) return parse_header(a, err);
   if (part < n || part == room)
-    return answer_fail(a, WSC_GIVE_UP_UPGRADE, err, "the answer's header is longer than %d bytes", ANSWER_HEADER_MAX);
+    return answer_fail(a, a->malformed, err, "the answer's header is longer than %d bytes", ANSWER_HEADER_MAX);
   return WSC_AGAIN;
 }
 

@@ -8,14 +8,15 @@
 
 enum { ANSWER_HEADER_MAX = 65536 };
 
-/* {.from, .status} is one that waits. */
+/* One that waits has the first five. */
 struct answer {
-  const char *from;        /* for error texts, borrowed: the URL, or the proxy */
-  int status;              /* of errors: WSC_ERR_HANDSHAKE, WSC_ERR_PROXY */
-  struct buffer in;        /* the header so far */
-  size_t line_at, scanned; /* where its unfinished line begins, and how far it has been looked at */
-  size_t interim;          /* bytes of 1xx answers that were skipped */
-  wsc_response *response;  /* made when the header is whole */
+  const char *from, *who, *to; /* for error texts, borrowed: the URL, "the server", "the upgrade request" */
+  int status;                  /* of errors: WSC_ERR_HANDSHAKE, WSC_ERR_PROXY */
+  int malformed;               /* enum wsc_give_up of what is malformed; 0: none */
+  struct buffer in;            /* the header so far */
+  size_t line_at, scanned;     /* where its unfinished line begins, and how far it has been looked at */
+  size_t interim;              /* bytes of 1xx answers that were skipped */
+  wsc_response *response;      /* made when the header is whole */
 };
 
 /* n more bytes (n == 0: end of stream). *used: how many of them belong to the header. WSC_AGAIN: more is needed;

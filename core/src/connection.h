@@ -13,12 +13,15 @@
 #include "operation.h"
 #include "receiver.h"
 #include "transport.h"
+#include "tunnel.h"
 #include "wscengine/connection.h"
 
 enum connection_state {
   CONN_NEW,
   CONN_RESOLVING,
   CONN_CONNECTING,
+  CONN_PROXY_TLS,
+  CONN_TUNNELING,
   CONN_TLS,
   CONN_UPGRADING,
   CONN_OPEN,
@@ -47,6 +50,19 @@ struct traffic {
   uint64_t messages_received, bytes_received, messages_sent, bytes_sent, dropped;
   /* of compressed messages: payload as it went over the wire, and as it was */
   uint64_t packed_received, unpacked_received, packed_sent, unpacked_sent;
+};
+
+/* The way by a proxy, while dialing. */
+struct detour {
+  struct proxy proxy;
+  struct tunnel tunnel;
+  struct addresses target; /* of the server, for a proxy that looks nothing up */
+};
+
+struct home {
+  struct url url;
+  wsc_options *options;
+  unsigned redirects;
 };
 
 struct tx_chunk {
@@ -81,10 +97,13 @@ struct wsc_connection {
   bool again;            /* ... or at once */
 
   struct resolve *resolve;
+  struct detour *detour; /* NULL: no proxy, or not yet known */
+  bool routed;           /* it is known */
   struct dial *dial;
   struct handshake handshake;
-  struct buffer request;
+  struct buffer request; /* for the server or the proxy */
   size_t request_sent;
+  struct home *home; /* what it was before it was redirected; NULL: it was not */
   struct transport transport;
   wsc_response *response;
   wsc_error *error; /* why the dial failed, or how it ended */
@@ -173,6 +192,22 @@ void connection_serve_reads(wsc_connection *k);
 void dial_run(wsc_connection *k, int64_t now_ns); /* connection_dial.c: until CONN_OPEN, or ended */
 void dial_start(wsc_connection *k);               /* the next run begins it, its time counts from now */
 void dial_drop(wsc_connection *k);
+int dial_trust(wsc_connection *k,
+               wsc_error **err); /* k->trust is made if there is none yet; tls_context_new's errors */
+int dial_send(wsc_connection *k, const char *what,
+              wsc_error **err); /* k->request as far as it goes: OK, AGAIN, error */
+int dial_failed(wsc_connection *k, ssize_t result, const char *what, wsc_error **err); /* the error of a socket call */
+void detour_free(struct detour *d);                                                    /* connection_proxy.c */
+int detour_find(wsc_connection *k, wsc_error **err);  /* k->detour, if a proxy is to be taken */
+int detour_begin(wsc_connection *k, wsc_error **err); /* connected to the proxy */
+int detour_tls(wsc_connection *k, wsc_error **err);
+int detour_tunnel(wsc_connection *k, wsc_error **err);             /* OK: bytes go to the server from here on */
+int detour_failed(wsc_connection *k, int status, wsc_error **err); /* names the proxy in a dial's error */
+int redirect_follow(
+    wsc_connection *k,
+    wsc_error **
+        err); /* connection_redirect.c: the upgrade ended with *err. OK: the dial begins anew elsewhere; else its status */
+void redirect_return(wsc_connection *k);             /* back to where it was made for */
 const char *dial_step_name(enum connection_state s); /* \"connecting by TCP\", for the error of a deadline */
 void receive_run(wsc_connection *k, int64_t now_ns); /* connection_receive.c */
 int receive_bytes(wsc_connection *k, const uint8_t *p, size_t n,

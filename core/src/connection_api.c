@@ -24,6 +24,7 @@ static void release(wsc_connection *k) {
   send_drop(k);
   wsc_response_free(k->response);
   wsc_error_unref(k->error);
+  redirect_return(k);
   url_free(&k->url);
   tls_context_unref(k->trust);
   wsc_options_free(k->options);
@@ -194,6 +195,7 @@ static int unlock_with(wsc_connection *k, int r) {
 
 /* An ended connection without an engine may dial again. */
 static void renew(wsc_connection *k) {
+  redirect_return(k);
   batch_queue_clear(&k->queue);
   wsc_response_free(k->response);
   wsc_error_unref(k->error);
@@ -201,7 +203,6 @@ static void renew(wsc_connection *k) {
   k->error = NULL;
   receiver_init(&k->receiver, k->loop->pool, (uint64_t)options_int(k->options, WSC_OPT_MAX_MESSAGE_BYTES));
   k->receiver_made = true;
-  k->request_sent = 0;
   k->hangup = k->held = k->disarmed = k->finished = k->dial_aborted = k->shut_by_owner = false;
   k->broken = 0;
   k->peer_code = 0;

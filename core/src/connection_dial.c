@@ -11,6 +11,8 @@ const char *dial_step_name(enum connection_state s) {
   switch (s) {
   case CONN_RESOLVING: return "looking up the host name";
   case CONN_CONNECTING: return "connecting by TCP";
+  case CONN_PROXY_TLS: return "shaking hands by TLS with the proxy";
+  case CONN_TUNNELING: return "waiting for the proxy's answer";
   case CONN_TLS: return "shaking hands by TLS";
   default: return "waiting for the answer to the upgrade request";
   }
@@ -45,13 +47,20 @@ void dial_drop(wsc_connection *k) {
   k->resolve = NULL;
   dial_free(k->dial);
   k->dial = NULL;
+  detour_free(k->detour);
+  k->detour = NULL;
+  k->routed = false;
   handshake_free(&k->handshake);
   buffer_free(&k->request);
+  k->request_sent = 0;
 }
 
-static int look_up(wsc_connection *k, struct addresses *found, wsc_error **err) {
-  if (options_str(k->options, WSC_OPT_UNIX_SOCKET)) return socket_unix_address(k->options, found);
-  int r = k->resolve ? WSC_OK : resolve_begin(k->url.host, k->url.port, answer_came, k->actor, &k->resolve, err);
+int dial_trust(wsc_connection *k, wsc_error **err) {
+  return k->trust ? WSC_OK : tls_context_new(k->options, &k->trust, err);
+}
+
+static int look_up(wsc_connection *k, const struct url *u, struct addresses *found, wsc_error **err) {
+  int r = k->resolve ? WSC_OK : resolve_begin(u->host, u->port, answer_came, k->actor, &k->resolve, err);
   if (r) return r;
   r = resolve_poll(k->resolve, found, err);
   if (r) return r;
@@ -60,16 +69,26 @@ static int look_up(wsc_connection *k, struct addresses *found, wsc_error **err) 
   return WSC_OK;
 }
 
+/* The host whose addresses are dialed: the server's, or the proxy's. */
+static const struct url *first_hop(const wsc_connection *k) { return k->detour ? &k->detour->proxy.url : &k->url; }
+
 static int run_resolving(wsc_connection *k, wsc_error **err) {
   struct addresses found = {0};
-  int r = look_up(k, &found, err);
+  int r = k->routed ? WSC_OK : detour_find(k, err);
   if (r) return r;
+  if (k->detour && k->detour->proxy.kind == PROXY_SOCKS5 && !k->detour->target.count)
+    r = look_up(k, &k->url, &k->detour->target, err);
+  if (r) return r;
+  bool local = options_str(k->options, WSC_OPT_UNIX_SOCKET) != NULL;
+  const struct url *hop = first_hop(k);
+  r = local ? socket_unix_address(k->options, &found) : look_up(k, hop, &found, err);
+  if (r) return detour_failed(k, r, err);
   struct dial_watch w = {watch, unwatch, k};
   int64_t delay = options_int(k->options, WSC_OPT_HAPPY_EYEBALLS_DELAY_MS) * NS_PER_MS;
-  r = dial_new(&found, k->url.host, k->url.port, delay, &w, &k->dial);
+  r = dial_new(&found, hop->host, hop->port, delay, &w, &k->dial);
   if (r) return error_set(err, r, "out of memory dialing %s", k->url.shown);
   dial_use(k->dial, k->options);
-  connection_log(k, WSC_LOG_DEBUG, "dial", "%s: addresses are known", k->url.host);
+  connection_log(k, WSC_LOG_DEBUG, "dial", "%s: addresses are known", hop->host);
   k->state = CONN_CONNECTING;
   return WSC_OK;
 }
@@ -80,17 +99,31 @@ static int begin_upgrade(wsc_connection *k, wsc_error **err) {
   return handshake_begin(&k->handshake, &k->url, k->options, &k->request, err);
 }
 
+/* Bytes go to the server from here on. */
+static int reached(wsc_connection *k, wsc_error **err) {
+  if (!k->url.secure) return begin_upgrade(k, err);
+  k->state = CONN_TLS;
+  int r = dial_trust(k, err);
+  struct tls *over = NULL;
+  if (!r) r = tls_new(k->trust, k->transport.fd, k->transport.tls, &k->url, &over, err);
+  if (!r) k->transport.tls = over;
+  return r;
+}
+
 static int run_connecting(wsc_connection *k, int64_t now, wsc_error **err) {
   int64_t next = 0;
   int r = dial_step(k->dial, now, &next, &k->transport.fd, err);
   if (r == WSC_AGAIN) k->due_ns = earlier(k->due_ns, next);
-  if (r) return r;
+  if (r) return detour_failed(k, r, err);
   dial_free(k->dial);
   k->dial = NULL;
-  connection_log(k, WSC_LOG_DEBUG, "dial", "connected to %s:%u", k->url.host, k->url.port);
-  if (!k->url.secure) return begin_upgrade(k, err);
-  k->state = CONN_TLS;
-  return tls_new(k->trust, k->transport.fd, &k->url, &k->transport.tls, err);
+  connection_log(k, WSC_LOG_DEBUG, "dial", "connected to %s:%u", first_hop(k)->host, first_hop(k)->port);
+  return k->detour ? detour_begin(k, err) : reached(k, err);
+}
+
+static int run_tunneling(wsc_connection *k, wsc_error **err) {
+  int r = detour_tunnel(k, err);
+  return r ? r : reached(k, err);
 }
 
 static int run_tls(wsc_connection *k, wsc_error **err) {
@@ -100,11 +133,22 @@ static int run_tls(wsc_connection *k, wsc_error **err) {
   return begin_upgrade(k, err);
 }
 
-static int transport_failed(wsc_connection *k, ssize_t result, const char *what, wsc_error **err) {
+int dial_failed(wsc_connection *k, ssize_t result, const char *what, wsc_error **err) {
   char text[128];
   struct error_info info = {.status = result == -EPROTO ? WSC_ERR_TLS : WSC_ERR_IO,
                             .os_error = result == -EPROTO ? 0 : (int)-result};
   return error_set_info(err, &info, "%s: %s: %s", k->url.shown, what, transport_error(&k->transport, result, text));
+}
+
+int dial_send(wsc_connection *k, const char *what, wsc_error **err) {
+  while (k->request_sent < k->request.length) {
+    ssize_t n = transport_send(&k->transport, k->request.data + k->request_sent, k->request.length - k->request_sent);
+    if (n == -EAGAIN || n == -EPIPE || n == -ECONNRESET)
+      return WSC_AGAIN; /* refused before it was read whole: the answer may be here */
+    if (n < 0) return dial_failed(k, n, what, err);
+    k->request_sent += (size_t)n;
+  }
+  return WSC_OK;
 }
 
 /* What the upgrade agreed on. */
@@ -137,22 +181,18 @@ static void open_connection(wsc_connection *k, int64_t now) {
 }
 
 static int run_upgrading(wsc_connection *k, int64_t now, wsc_error **err) {
-  while (k->request_sent < k->request.length) {
-    ssize_t n = transport_send(&k->transport, k->request.data + k->request_sent, k->request.length - k->request_sent);
-    if (n == -EAGAIN || n == -EPIPE || n == -ECONNRESET)
-      break; /* refused before it was read whole: the answer may be here */
-    if (n < 0) return transport_failed(k, n, "sending the upgrade request", err);
-    k->request_sent += (size_t)n;
-  }
+  int r = dial_send(k, "sending the upgrade request", err);
+  if (r < 0) return r;
   for (;;) {
     uint8_t in[4096];
     struct iovec iov = {in, sizeof in};
     ssize_t n = transport_recv(&k->transport, &iov, 1);
     if (n == -EAGAIN) return WSC_AGAIN;
-    if (n < 0) return transport_failed(k, n, "reading the answer to the upgrade request", err);
+    if (n < 0) return dial_failed(k, n, "reading the answer to the upgrade request", err);
     size_t used = 0;
-    int r = handshake_feed(&k->handshake, k->options, in, (size_t)n, &used, err);
+    r = handshake_feed(&k->handshake, k->options, in, (size_t)n, &used, err);
     if (r == WSC_AGAIN) continue;
+    if (r == WSC_ERR_HANDSHAKE) return redirect_follow(k, err);
     if (r == WSC_OK) r = begin_compression(k, &k->handshake.terms, err);
     if (r) return r;
     open_connection(k, now);
@@ -181,8 +221,10 @@ static wsc_error *timed_out(wsc_connection *k) {
   }
   char tried[256] = "";
   if (k->state == CONN_CONNECTING) dial_describe(k->dial, tried, sizeof tried);
-  return error_make(&info, "%s: no connection within %lld ms; it timed out while %s%s%s", k->url.shown, limit,
-                    dial_step_name(k->state), *tried ? ": " : "", tried);
+  const char *by = k->detour ? ", by proxy " : "", *proxy = k->detour ? k->detour->proxy.url.shown : "";
+  const char *step = k->state == CONN_TUNNELING ? tunnel_step_name(&k->detour->tunnel) : dial_step_name(k->state);
+  return error_make(&info, "%s%s%s: no connection within %lld ms; it timed out while %s%s%s", k->url.shown, by, proxy,
+                    limit, step, *tried ? ": " : "", tried);
 }
 
 void dial_run(wsc_connection *k, int64_t now) {
@@ -192,6 +234,8 @@ void dial_run(wsc_connection *k, int64_t now) {
     switch (k->state) {
     case CONN_RESOLVING: r = run_resolving(k, &e); break;
     case CONN_CONNECTING: r = run_connecting(k, now, &e); break;
+    case CONN_PROXY_TLS: r = detour_tls(k, &e); break;
+    case CONN_TUNNELING: r = run_tunneling(k, &e); break;
     case CONN_TLS: r = run_tls(k, &e); break;
     case CONN_UPGRADING: r = run_upgrading(k, now, &e); break;
     default: return;

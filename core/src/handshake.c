@@ -79,7 +79,11 @@ int handshake_begin(struct handshake *h, const struct url *u, const wsc_options 
   EVP_EncodeBlock((unsigned char *)h->key, nonce, sizeof nonce);
   size_t before = out->length;
   h->shown = mem_strdup(u->shown);
-  h->answer = (struct answer){.from = h->shown, .status = WSC_ERR_HANDSHAKE};
+  h->answer = (struct answer){.from = h->shown,
+                              .who = "the server",
+                              .to = "the upgrade request",
+                              .status = WSC_ERR_HANDSHAKE,
+                              .malformed = WSC_GIVE_UP_UPGRADE};
   if (h->shown && append_request(h, u, o, out) == WSC_OK) return WSC_OK;
   out->length = before;
   handshake_free(h);

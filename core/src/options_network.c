@@ -1,6 +1,7 @@
 /* What the options of the way to the server may be: where sockets go out from and to, and the kernel's knobs. */
 #define _GNU_SOURCE
 #include "options_check.h"
+#include "proxy.h"
 
 #include <arpa/inet.h>
 #include <net/if.h>
@@ -40,4 +41,19 @@ static void check_places(struct violations *v, const wsc_options *o) {
     violate(v, "BIND_INTERFACE is set beside UNIX_SOCKET: a Unix socket goes through no interface");
 }
 
-void check_network(struct violations *v, const wsc_options *o) { check_places(v, o); }
+static void check_proxy(struct violations *v, const wsc_options *o) {
+  const char *text = options_str(o, WSC_OPT_PROXY);
+  struct proxy parsed;
+  wsc_error *why = NULL;
+  if (text == NULL || strcmp(text, "none") == 0) return;
+  if (proxy_parse(text, &parsed, &why) != WSC_OK) violate(v, "PROXY: %s", wsc_error_message(why));
+  else if (options_str(o, WSC_OPT_UNIX_SOCKET) != NULL)
+    violate(v, "PROXY is set beside UNIX_SOCKET: a Unix socket is reached by no proxy");
+  proxy_free(&parsed);
+  wsc_error_unref(why);
+}
+
+void check_network(struct violations *v, const wsc_options *o) {
+  check_places(v, o);
+  check_proxy(v, o);
+}

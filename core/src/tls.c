@@ -39,6 +39,7 @@ struct tls_context {
 struct tls {
   struct tls_context *context;
   SSL *ssl;
+  struct tls *under; /* what carries the records; NULL: the socket */
   int fd;
   int os_error; /* of the socket, at the latest call */
   bool at_end;  /* the socket's stream has ended */
@@ -59,10 +60,21 @@ struct tls {
 
 /* The socket as a BIO */
 
+static ssize_t lower_send(struct tls *t, const void *p, size_t n) {
+  if (t->under) return tls_write(t->under, p, n);
+  struct iovec iov = {(void *)(uintptr_t)p, n};
+  return os_io.sendv(t->fd, &iov, 1);
+}
+
+static ssize_t lower_recv(struct tls *t, void *p, size_t n) {
+  if (t->under) return tls_read(t->under, p, n);
+  struct iovec iov = {p, n};
+  return os_io.recvv(t->fd, &iov, 1);
+}
+
 static int flush(struct tls *t) {
   while (t->unsent.length > 0) {
-    struct iovec iov = {t->unsent.data, t->unsent.length};
-    ssize_t n = os_io.sendv(t->fd, &iov, 1);
+    ssize_t n = lower_send(t, t->unsent.data, t->unsent.length);
     if (n < 0) return (int)n;
     buffer_consume(&t->unsent, (size_t)n);
   }
@@ -77,8 +89,7 @@ static int bio_write(BIO *b, const char *p, int n) {
   size_t at = 0, length = (size_t)n;
   int status = flush(t);
   while (status == 0 && at < length) {
-    struct iovec iov = {(char *)(uintptr_t)p + at, length - at};
-    ssize_t sent = os_io.sendv(t->fd, &iov, 1);
+    ssize_t sent = lower_send(t, p + at, length - at);
     if (sent < 0) status = (int)sent;
     else at += (size_t)sent;
   }
@@ -92,8 +103,7 @@ static int bio_read(BIO *b, char *p, int n) {
   struct tls *t = BIO_get_data(b);
   BIO_clear_retry_flags(b);
   if (n <= 0) return n;
-  struct iovec iov = {p, (size_t)n};
-  ssize_t got = os_io.recvv(t->fd, &iov, 1);
+  ssize_t got = lower_recv(t, p, (size_t)n);
   if (got == 0) t->at_end = true;
   if (got == -EAGAIN) BIO_set_retry_read(b);
   else if (got < 0) t->os_error = (int)-got;
@@ -214,7 +224,7 @@ static bool expect_host(struct tls *t, const struct url *u) {
   return t->insecure || X509_VERIFY_PARAM_set1_host(param, t->host, 0) == 1;
 }
 
-int tls_new(struct tls_context *c, int fd, const struct url *u, struct tls **out, wsc_error **err) {
+int tls_new(struct tls_context *c, int fd, struct tls *under, const struct url *u, struct tls **out, wsc_error **err) {
   *out = NULL;
   ERR_clear_error();
   struct tls *t = mem_zalloc(sizeof *t);
@@ -235,6 +245,7 @@ int tls_new(struct tls_context *c, int fd, const struct url *u, struct tls **out
   bio = NULL;
   SSL_set_connect_state(t->ssl);
   if (!expect_host(t, u)) goto fail;
+  t->under = under;
   *out = t;
   return WSC_OK;
 
@@ -248,6 +259,7 @@ fail:
 void tls_free(struct tls *t) {
   if (!t) return;
   SSL_free(t->ssl);
+  tls_free(t->under);
   ERR_clear_error();
   tls_context_unref(t->context);
   buffer_free(&t->unsent);
@@ -411,7 +423,8 @@ ssize_t tls_write(struct tls *t, const void *p, size_t n) {
 }
 
 bool tls_pending(const struct tls *t) {
-  return !t->failed && !t->read_ended && !t->drained && SSL_has_pending(t->ssl) == 1;
+  if (t->failed || t->read_ended) return false;
+  return (!t->drained && SSL_has_pending(t->ssl) == 1) || (t->under && tls_pending(t->under));
 }
 
 const char *tls_error_text(const struct tls *t) { return t->text; }
@@ -429,4 +442,5 @@ void tls_shutdown(struct tls *t) {
   (void)SSL_shutdown(t->ssl);
   ERR_clear_error();
   (void)flush(t);
+  if (t->under) tls_shutdown(t->under);
 }

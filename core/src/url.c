@@ -16,6 +16,8 @@
 
 enum { URL_MAX = 8192, HOST_MAX = 253, LABEL_MAX = 63, ZONE_MAX = 15, SHOWN_MAX = 256 };
 
+static const struct url_scheme websocket[] = {{"ws", false, 80}, {"wss", true, 443}};
+
 /* A piece of the text. */
 struct part {
   const char *p;
@@ -26,8 +28,10 @@ struct pieces {
   const char *text;
   wsc_error **err;
   struct part userinfo, host, zone, port, address, target; /* address: host and port as they were written */
-  bool secure, has_userinfo, ipv6, hidden;                 /* hidden: an '@' stands behind the authority */
-  uint16_t number;                                         /* the port */
+  const struct url_scheme *schemes, *scheme;               /* what is legal, what it has */
+  size_t scheme_count;
+  bool has_userinfo, ipv6, hidden; /* hidden: an '@' stands behind the authority */
+  uint16_t number;                 /* the port */
 };
 
 /* The URL for error texts: everything up to the last '@' may be a user's name or password. */
@@ -78,19 +82,38 @@ static int check_bytes(const struct pieces *u) {
   return WSC_OK;
 }
 
+/* "ws:// or wss://" */
+static const char *legal_schemes(const struct pieces *u, char out[96]) {
+  size_t at = 0;
+  for (size_t i = 0; i < u->scheme_count && at < 96; i++)
+    at += (size_t)snprintf(out + at, 96 - at, "%s%s://",
+                           i == 0                    ? ""
+                           : i + 1 < u->scheme_count ? ", "
+                                                     : " or ",
+                           u->schemes[i].name);
+  return out;
+}
+
 static int split_scheme(struct pieces *u, const char **rest) {
   const char *end = strstr(u->text, "://");
+  char legal[96];
   size_t n = end != NULL ? position(u, end) : 0;
   for (size_t i = 0; i < n; i++) {
     if (!ascii_alnum(u->text[i]) && strchr("+-.", u->text[i]) == NULL) n = 0;
   }
-  if (n == 0) return refuse(u, "it has no scheme: it must begin with ws:// or wss://");
+  if (n == 0) return refuse(u, "it has no scheme: it must begin with %s", legal_schemes(u, legal));
   *rest = end + 3;
-  u->secure = n == 3;
-  if ((n == 2 || n == 3) && ascii_equal_n(u->text, "wss", n)) return WSC_OK;
-  if (n == 4 && ascii_equal_n(u->text, "http", n)) return refuse(u, "scheme http: write ws:// instead of http://");
-  if (n == 5 && ascii_equal_n(u->text, "https", n)) return refuse(u, "scheme https: write wss:// instead of https://");
-  return refuse(u, "scheme \"%.*s\" is neither ws nor wss", n < 32 ? (int)n : 32, u->text);
+  for (size_t i = 0; i < u->scheme_count && u->scheme == NULL; i++) {
+    const char *name = u->schemes[i].name;
+    if (strlen(name) == n && ascii_equal_n(u->text, name, n)) u->scheme = &u->schemes[i];
+  }
+  if (u->scheme != NULL) return WSC_OK;
+  if (u->schemes == websocket) {
+    if (n == 4 && ascii_equal_n(u->text, "http", n)) return refuse(u, "scheme http: write ws:// instead of http://");
+    if (n == 5 && ascii_equal_n(u->text, "https", n))
+      return refuse(u, "scheme https: write wss:// instead of https://");
+  }
+  return refuse(u, "scheme \"%.*s\" is none of %s", n < 32 ? (int)n : 32, u->text, legal_schemes(u, legal));
 }
 
 /* [v6 address%zone] with the zone's percent sign as it is or, by RFC 6874, as %25. */
@@ -152,7 +175,7 @@ static int judge_port(struct pieces *u) {
     if (!ascii_digit(u->port.p[i])) return refuse(u, "port %s is no number", quote(u, u->port, shown));
     if (number <= UINT16_MAX) number = number * 10 + (uint32_t)(u->port.p[i] - '0');
   }
-  if (u->port.n == 0) number = u->secure ? 443 : 80;
+  if (u->port.n == 0) number = u->scheme->port;
   if (number == 0 || number > UINT16_MAX) return refuse(u, "port %s is not 1 to 65535", quote(u, u->port, shown));
   u->number = (uint16_t)number;
   return WSC_OK;
@@ -226,7 +249,7 @@ static int make_host(const struct pieces *u, struct url *out) {
     if (status != WSC_OK) return status;
   }
   char port[8] = "";
-  if (u->number != (u->secure ? 443 : 80)) snprintf(port, sizeof port, ":%u", (unsigned)u->number);
+  if (u->number != u->scheme->port) snprintf(port, sizeof port, ":%u", (unsigned)u->number);
   out->authority = print("%s%s%s%s", u->ipv6 ? "[" : "", host, u->ipv6 ? "]" : "", port);
   if (out->authority == NULL) return WSC_ERR_NOMEM;
   if (u->zone.n == 0) return WSC_OK;
@@ -312,15 +335,20 @@ static int make_shown(const struct pieces *u, struct url *out) {
   const char *colon = u->has_userinfo && u->userinfo.n != 0 ? memchr(u->userinfo.p, ':', u->userinfo.n) : NULL;
   size_t user = colon != NULL && colon + 1 < u->userinfo.p + u->userinfo.n ? (size_t)(colon - u->userinfo.p) : 0;
   const char *secret = user != 0 ? ":***@" : u->userinfo.n != 0 ? "***@" : "";
-  out->shown = print("%s://%.*s%s%.*s%.*s", u->secure ? "wss" : "ws", (int)user, user != 0 ? u->userinfo.p : "", secret,
+  out->shown = print("%s://%.*s%s%.*s%.*s", u->scheme->name, (int)user, user != 0 ? u->userinfo.p : "", secret,
                      (int)u->address.n, u->address.p, (int)u->target.n, u->target.p);
   return out->shown != NULL ? WSC_OK : WSC_ERR_NOMEM;
 }
 
 int url_parse(const char *text, struct url *out, wsc_error **err) {
+  return url_parse_as(text, websocket, sizeof websocket / sizeof websocket[0], out, NULL, err);
+}
+
+int url_parse_as(const char *text, const struct url_scheme *schemes, size_t count, struct url *out, size_t *which,
+                 wsc_error **err) {
   *out = (struct url){0};
   if (text == NULL) return error_set(err, WSC_ERR_INVALID, "URL is NULL");
-  struct pieces u = {.text = text, .err = err};
+  struct pieces u = {.text = text, .err = err, .schemes = schemes, .scheme_count = count};
   int status = check_bytes(&u);
   if (status == WSC_OK) status = split(&u);
   if (status == WSC_OK) status = judge_port(&u);
@@ -329,8 +357,11 @@ int url_parse(const char *text, struct url *out, wsc_error **err) {
   if (status == WSC_OK) status = make_authorization(&u, out);
   if (status == WSC_OK) status = make_shown(&u, out);
   if (status == WSC_OK && (out->text = mem_strdup(text)) == NULL) status = WSC_ERR_NOMEM;
-  out->secure = u.secure;
-  out->port = u.number;
+  if (status == WSC_OK) {
+    out->secure = u.scheme->secure;
+    out->port = u.number;
+    if (which != NULL) *which = (size_t)(u.scheme - schemes);
+  }
   if (status == WSC_ERR_NOMEM) error_set(err, status, "out of memory while the URL was read");
   if (status != WSC_OK) url_free(out);
   return status;

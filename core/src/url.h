@@ -16,8 +16,18 @@ struct url {
   char *text;          /* as it was given, password and all: for a host adapter's dial alone */
 };
 
+/* A scheme that a URL may begin with. */
+struct url_scheme {
+  const char *name;
+  bool secure;
+  uint16_t port; /* by default */
+};
+
 /* errors: WSC_ERR_INVALID naming the part and the value (never a password), WSC_ERR_NOMEM. On failure *out is {0}. */
 int url_parse(const char *text, struct url *out, wsc_error **err);
+/* With other schemes than ws and wss; *which (may be NULL) is the one it had. */
+int url_parse_as(const char *text, const struct url_scheme *schemes, size_t count, struct url *out, size_t *which,
+                 wsc_error **err);
 int url_copy(const struct url *from, struct url *out);
 void url_free(struct url *u); /* accepts {0} */
 

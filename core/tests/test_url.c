@@ -90,7 +90,7 @@ static const struct {
     {"h/?next=ws://x", "no scheme"},
     {"http://h/x", "scheme http: write ws:// instead of http://"},
     {"HTTPS://h/x", "scheme https: write wss:// instead of https://"},
-    {"ftp://h", "scheme \"ftp\" is neither ws nor wss"},
+    {"ftp://h", "scheme \"ftp\" is none of ws:// or wss://"},
     {"w://h", "scheme \"w\""},
     {"wsss://h", "scheme \"wsss\""},
     {"xs://h", "scheme \"xs\""},

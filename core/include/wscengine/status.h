@@ -30,7 +30,9 @@ extern "C" {
   XX(ERR_TOO_BIG, -18, "TooBigError", "too big") \
   XX(ERR_QUEUE_FULL, -19, "QueueFullError", "queue full") \
   XX(ERR_HOST, -20, "HostError", "failed in the host's code") \
-  XX(ERR_FORKED, -21, "ForkedError", "handle belongs to the parent process")
+  XX(ERR_FORKED, -21, "ForkedError", "handle belongs to the parent process") \
+  XX(ERR_PROXY, -22, "ProxyError", "the proxy refused or failed") \
+  XX(ERR_PROXY_AUTH, -23, "ProxyAuthError", "the proxy wants to know who asks")
 
 typedef enum wsc_status {
 #define XX(name, number, python, text) WSC_##name = number,

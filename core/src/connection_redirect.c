@@ -1,0 +1,135 @@
+/* Redirects of the upgrade (RFC 9110 section 15.4). A connection remembers where it was made for: the next dial begins
+ * there again. */
+#define _GNU_SOURCE
+#include "ascii.h"
+#include "connection.h"
+#include "error.h"
+#include "mem.h"
+
+#include <stdio.h>
+
+static bool is_redirect(int status) {
+  return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+static bool begins(const char *text, const char *scheme) {
+  size_t n = strlen(scheme);
+  return strlen(text) >= n && ascii_equal_n(text, scheme, n);
+}
+
+/* Location relative to base (RFC 3986 section 5.2, without the removal of dots, which a server does itself), as a ws or wss
+ * URL without its fragment. */
+static int absolute(const struct url *base, const char *location, struct buffer *out) {
+  const char *scheme = base->secure ? "wss" : "ws";
+  int n = (int)strcspn(location, "#"), path = (int)strcspn(base->target, "?");
+  int folder = path;
+  while (folder > 0 && base->target[folder - 1] != '/') folder--;
+  if (begins(location, "https://")) return buffer_printf(out, "wss%.*s", n - 5, location + 5);
+  if (begins(location, "http://")) return buffer_printf(out, "ws%.*s", n - 4, location + 4);
+  if (begins(location, "ws://") || begins(location, "wss://")) return buffer_printf(out, "%.*s", n, location);
+  if (begins(location, "//")) return buffer_printf(out, "%s:%.*s", scheme, n, location);
+  if (*location == '/') return buffer_printf(out, "%s://%s%.*s", scheme, base->authority, n, location);
+  if (*location == '?') folder = path;
+  return buffer_printf(out, "%s://%s%.*s%.*s", scheme, base->authority, folder, base->target, n, location);
+}
+
+/* The same server, or the same host's secure one: what was meant for the one may be told to the other. */
+static bool same_server(const struct url *a, const struct url *b) {
+  if (strcmp(a->host, b->host) != 0) return false;
+  if (a->secure == b->secure) return a->port == b->port;
+  return !a->secure && a->port == 80 && b->port == 443;
+}
+
+/* What the next request is made of: next, and options without what only the first server may see. */
+static int leave_home(wsc_connection *k, struct url *next) {
+  bool same = same_server(&k->url, next);
+  wsc_options *stripped = NULL, *changed = NULL;
+  if (same && k->url.authorization && !next->authorization && !(next->authorization = mem_strdup(k->url.authorization)))
+    return WSC_ERR_NOMEM;
+  if (!same) {
+    if (!(changed = options_copy(k->options))) return WSC_ERR_NOMEM;
+    options_clear(changed, WSC_OPT_HEADER);
+    options_clear(changed, WSC_OPT_COOKIE);
+    stripped = options_snapshot(changed);
+    wsc_options_free(changed);
+    if (!stripped) return WSC_ERR_NOMEM;
+  }
+  if (!k->home) {
+    if (!(k->home = mem_zalloc(sizeof *k->home))) {
+      wsc_options_free(stripped);
+      return WSC_ERR_NOMEM;
+    }
+    k->home->url = k->url;
+    k->home->options = options_ref(k->options);
+  } else {
+    url_free(&k->url);
+  }
+  k->url = *next;
+  *next = (struct url){0};
+  if (stripped) {
+    wsc_options_free(k->options);
+    k->options = stripped;
+  }
+  k->home->redirects++;
+  return WSC_OK;
+}
+
+void redirect_return(wsc_connection *k) {
+  if (!k->home) return;
+  url_free(&k->url);
+  wsc_options_free(k->options);
+  k->url = k->home->url;
+  k->options = k->home->options;
+  mem_free(k->home);
+  k->home = NULL;
+}
+
+static void hang_up(wsc_connection *k) {
+  dial_drop(k);
+  poller_remove(&k->loop->poller, k->transport.fd);
+  transport_finish(&k->transport);
+  transport_close(&k->transport);
+  k->readable = k->hangup = false;
+}
+
+/* The refusal stays the error's cause: its status, its headers. */
+static int refuse(wsc_connection *k, wsc_error **err, const char *why, const char *location, int64_t most) {
+  struct error_info info = {.status = WSC_ERR_HANDSHAKE, .cause = *err, .plain = true};
+  char count[64] = "";
+  if (most) snprintf(count, sizeof count, " (max_redirects is %d)", (int)most);
+  *err = NULL;
+  return error_set_info(err, &info, "%s: redirected to %.200s, %s%s", k->url.shown, location, why, count);
+}
+
+int redirect_follow(wsc_connection *k, wsc_error **err) {
+  const wsc_response *r = err ? wsc_error_response(*err) : NULL;
+  int64_t most = options_int(k->options, WSC_OPT_MAX_REDIRECTS);
+  const char *location = r ? wsc_response_header(r, "Location", 0) : NULL;
+  if (!most || !location || !*location || !is_redirect(wsc_response_status(r))) return WSC_ERR_HANDSHAKE;
+  if (k->home && k->home->redirects >= most) return refuse(k, err, "once too often", location, most);
+
+  struct buffer text = {0};
+  struct url next = {0};
+  wsc_error *bad = NULL;
+  int status = absolute(&k->url, location, &text);
+  if (!status) status = url_parse((const char *)text.data, &next, &bad);
+  buffer_free(&text);
+  if (status == WSC_ERR_INVALID) status = refuse(k, err, wsc_error_message(bad), location, 0);
+  else if (!status && k->url.secure && !next.secure)
+    status = refuse(k, err, "from wss:// to ws://: that would send in the clear what was encrypted", location, 0);
+  else if (!status) status = leave_home(k, &next);
+  wsc_error_unref(bad);
+  url_free(&next);
+  if (status == WSC_ERR_NOMEM) {
+    wsc_error_unref(*err);
+    *err = NULL;
+    return error_set(err, status, "%s: out of memory for a redirect", k->url.shown);
+  }
+  if (status) return status;
+  connection_log(k, WSC_LOG_INFO, "dial", "redirected to %s", k->url.shown);
+  wsc_error_unref(*err);
+  *err = NULL;
+  hang_up(k);
+  k->state = CONN_RESOLVING;
+  return WSC_OK;
+}
