@@ -6,7 +6,7 @@ package abi
 // The ABI these constants were read from.
 const (
 	Version = "0.1.0"
-	Hash    = "ca6c7c83cc0df6f0aab11d3268ebb3b76844672dcfbf751a24e6e0b07bb366ae"
+	Hash    = "53f9e1844ee395a35f7686a9c3e00fc43ec6279b60333f0dea676009be719221"
 )
 
 // What a call of the C library returned.
@@ -31,6 +31,8 @@ const (
 	StatusErrQueueFull   = -19
 	StatusErrHost        = -20
 	StatusErrForked      = -21
+	StatusErrProxy       = -22
+	StatusErrProxyAuth   = -23
 )
 
 // Close codes (RFC 6455 section 7.4.1).
@@ -100,6 +102,8 @@ const (
 	OptionIdServerMaxWindowBits       = 74
 	OptionIdClientNoContextTakeover   = 75
 	OptionIdServerNoContextTakeover   = 76
+	OptionIdProxy                     = 80
+	OptionIdMaxRedirects              = 81
 	OptionIdBindAddress               = 90
 	OptionIdBindInterface             = 91
 	OptionIdUnixSocket                = 92
@@ -253,6 +257,8 @@ var Options = []Option{
 	{"SERVER_MAX_WINDOW_BITS", "ServerMaxWindowBits", "INT", "CONNECTION", "bits", "window the server is asked to keep to; below 15 a server that does not grant it is refused", 74, 15, 8, 15},
 	{"CLIENT_NO_CONTEXT_TAKEOVER", "ClientNoContextTakeover", "BOOL", "CONNECTION", "", "compress every outgoing message for itself: larger, less memory at the server", 75, 0, 0, 1},
 	{"SERVER_NO_CONTEXT_TAKEOVER", "ServerNoContextTakeover", "BOOL", "CONNECTION", "", "ask the server to compress every message for itself: no window is kept here between messages; a server that does not grant it is refused", 76, 0, 0, 1},
+	{"PROXY", "Proxy", "STR", "CONNECTION", "", "go through this proxy: http://, https://, socks5:// or socks5h:// (the proxy looks the host up), with user:password@ where it asks for one; \"none\": go directly. Not set: as the environment says by curl's rules (wss_proxy, https_proxy, all_proxy, no_proxy ...), and this machine itself is always reached directly", 80, 0, 0, 0},
+	{"MAX_REDIRECTS", "MaxRedirects", "INT", "CONNECTION", "", "follow so many 301, 302, 303, 307 and 308 to another URL (never from wss to ws; headers, cookies and credentials stay with the host they were meant for); 0: none, the answer is an error", 81, 0, 0, 20},
 	{"BIND_ADDRESS", "BindAddress", "STR", "CONNECTION", "", "go out from this IPv4 or IPv6 address of this machine; addresses of the other family are not tried then", 90, 0, 0, 0},
 	{"BIND_INTERFACE", "BindInterface", "STR", "CONNECTION", "", "go out through this network interface only (Linux: SO_BINDTODEVICE)", 91, 0, 0, 0},
 	{"UNIX_SOCKET", "UnixSocket", "STR", "CONNECTION", "", "connect to this Unix socket (\"@name\": an abstract one) instead of the URL's host, which is still asked for", 92, 0, 0, 0},
@@ -288,4 +294,6 @@ var StatusText = map[int]string{
 	-19: "queue full",
 	-20: "failed in the host's code",
 	-21: "handle belongs to the parent process",
+	-22: "the proxy refused or failed",
+	-23: "the proxy wants to know who asks",
 }

@@ -6,7 +6,7 @@ import enum
 from typing import NamedTuple, TypedDict
 
 ABI_VERSION = "0.1.0"
-ABI_HASH = "ca6c7c83cc0df6f0aab11d3268ebb3b76844672dcfbf751a24e6e0b07bb366ae"
+ABI_HASH = "53f9e1844ee395a35f7686a9c3e00fc43ec6279b60333f0dea676009be719221"
 
 
 class Status(enum.IntEnum):
@@ -32,6 +32,8 @@ class Status(enum.IntEnum):
     ERR_QUEUE_FULL = -19
     ERR_HOST = -20
     ERR_FORKED = -21
+    ERR_PROXY = -22
+    ERR_PROXY_AUTH = -23
 
 
 class CloseCode(enum.IntEnum):
@@ -103,6 +105,8 @@ class OptionId(enum.IntEnum):
     SERVER_MAX_WINDOW_BITS = 74
     CLIENT_NO_CONTEXT_TAKEOVER = 75
     SERVER_NO_CONTEXT_TAKEOVER = 76
+    PROXY = 80
+    MAX_REDIRECTS = 81
     BIND_ADDRESS = 90
     BIND_INTERFACE = 91
     UNIX_SOCKET = 92
@@ -232,6 +236,8 @@ STATUSES: dict[int, tuple[str, str]] = {
     -19: ("QueueFullError", "queue full"),
     -20: ("HostError", "failed in the host's code"),
     -21: ("ForkedError", "handle belongs to the parent process"),
+    -22: ("ProxyError", "the proxy refused or failed"),
+    -23: ("ProxyAuthError", "the proxy wants to know who asks"),
 }
 
 
@@ -803,6 +809,32 @@ OPTIONS: tuple[Option, ...] = (
         "ask the server to compress every message for itself: no window is kept here between messages; a server that does not grant it is refused",
     ),
     Option(
+        "PROXY",
+        80,
+        "STR",
+        "CONNECTION",
+        "proxy",
+        1,
+        0,
+        0,
+        0,
+        "",
+        "go through this proxy: http://, https://, socks5:// or socks5h:// (the proxy looks the host up), with user:password@ where it asks for one; \"none\": go directly. Not set: as the environment says by curl's rules (wss_proxy, https_proxy, all_proxy, no_proxy ...), and this machine itself is always reached directly",
+    ),
+    Option(
+        "MAX_REDIRECTS",
+        81,
+        "INT",
+        "CONNECTION",
+        "max_redirects",
+        1,
+        0,
+        0,
+        20,
+        "",
+        "follow so many 301, 302, 303, 307 and 308 to another URL (never from wss to ws; headers, cookies and credentials stay with the host they were meant for); 0: none, the answer is an error",
+    ),
+    Option(
         "BIND_ADDRESS",
         90,
         "STR",
@@ -981,6 +1013,8 @@ class ConnectionOptions(TypedDict, total=False):
     server_max_window_bits: int
     client_no_context_takeover: bool
     server_no_context_takeover: bool
+    proxy: str
+    max_redirects: int
     bind_address: str
     bind_interface: str
     unix_socket: str

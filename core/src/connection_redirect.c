@@ -17,6 +17,12 @@ static bool begins(const char *text, const char *scheme) {
   return strlen(text) >= n && ascii_equal_n(text, scheme, n);
 }
 
+static bool has_scheme(const char *text) {
+  size_t n = 0;
+  while (ascii_alnum(text[n]) || (text[n] != 0 && strchr("+-.", text[n]) != NULL)) n++;
+  return n > 0 && text[n] == ':';
+}
+
 /* Location relative to base (RFC 3986 section 5.2, without the removal of dots, which a server does itself), as a ws or wss
  * URL without its fragment. */
 static int absolute(const struct url *base, const char *location, struct buffer *out) {
@@ -26,7 +32,7 @@ static int absolute(const struct url *base, const char *location, struct buffer 
   while (folder > 0 && base->target[folder - 1] != '/') folder--;
   if (begins(location, "https://")) return buffer_printf(out, "wss%.*s", n - 5, location + 5);
   if (begins(location, "http://")) return buffer_printf(out, "ws%.*s", n - 4, location + 4);
-  if (begins(location, "ws://") || begins(location, "wss://")) return buffer_printf(out, "%.*s", n, location);
+  if (has_scheme(location)) return buffer_printf(out, "%.*s", n, location);
   if (begins(location, "//")) return buffer_printf(out, "%s:%.*s", scheme, n, location);
   if (*location == '/') return buffer_printf(out, "%s://%s%.*s", scheme, base->authority, n, location);
   if (*location == '?') folder = path;

@@ -57,14 +57,14 @@ static int judge_connect(struct tunnel *t, size_t surplus, wsc_error **err) {
                        surplus);
   }
   const char *reason = wsc_response_reason(a->response);
-  if (code != 407)
+  if (code != 407 && code != 401) /* 401: what tinyproxy says of a wrong password */
     return answer_fail(a, 0, err, "the proxy refused CONNECT to %s:%u: %d %s", t->target->host,
                        (unsigned)t->target->port, code, reason);
-  const char *ways = wsc_response_header(a->response, "Proxy-Authenticate", 0);
+  const char *ways = wsc_response_header(a->response, code == 407 ? "Proxy-Authenticate" : "WWW-Authenticate", 0);
   a->status = WSC_ERR_PROXY_AUTH;
-  return answer_fail(a, WSC_GIVE_UP_REFUSED, err,
-                     "the proxy wants %s credentials (407 %s; it offers %.100s, we speak Basic)",
-                     t->proxy->url.authorization != NULL ? "other" : "", reason, ways != NULL ? ways : "nothing");
+  return answer_fail(
+      a, WSC_GIVE_UP_REFUSED, err, "the proxy wants %scredentials (%d %s; it offers %.100s, we speak Basic)",
+      t->proxy->url.authorization != NULL ? "other " : "", code, reason, ways != NULL ? ways : "nothing");
 }
 
 /* ---- SOCKS5 ---- */

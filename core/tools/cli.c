@@ -109,11 +109,24 @@ static const char *placeholder(const wsc_option_description *d) {
   return d->id == WSC_OPT_CA_DIR ? "DIR" : is_path(d->id) ? "FILE" : "TEXT";
 }
 
+/* "  --flag VALUE           words, broken between two of them where a line would be longer than a terminal" */
 static void help_row(const char *brief, const char *flag, const char *value, const char *doc, const char *tail) {
+  enum { INDENT = 30, WIDTH = 110 };
   char left[64];
+  struct bytes words = {0};
   snprintf(left, sizeof left, "%s%s%s%s%s", brief, brief[0] != '\0' ? ", " : "", flag, value[0] != '\0' ? " " : "",
            value);
-  printf("  %-22s %s%s\n", left, doc, tail);
+  bytes_print(&words, "%s%s", doc, tail);
+  bytes_add(&words, "", 1);
+  int column = printf("  %-*s", INDENT - 3, left);
+  for (const char *word = (const char *)words.p; *word != '\0';) {
+    int n = (int)strcspn(word, " ");
+    if (column + 1 + n > WIDTH) column = printf("\n%*s", INDENT - 1, "") - 1;
+    column += printf(" %.*s", n, word);
+    word += n + (word[n] == ' ');
+  }
+  printf("\n");
+  bytes_free(&words);
 }
 
 static void help(void) {
@@ -137,7 +150,7 @@ static void help(void) {
                in_ms(&d) ? (double)d.default_value / 1000 : (double)d.default_value);
     if (d.type == WSC_OPTION_LIST) snprintf(tail, sizeof tail, " (may be repeated)");
     bool turns_off = d.type == WSC_OPTION_BOOL && d.default_value != 0;
-    char doc[256];
+    char doc[512];
     snprintf(doc, sizeof doc, "%s%s", turns_off ? "switch off: " : "", d.doc);
     help_row("", d.flag, placeholder(&d), doc, tail);
   }

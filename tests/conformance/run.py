@@ -25,6 +25,7 @@ from script import Failed, parse
 from server import Server
 from server_deflate import DeflateSteps
 from server_network import NetworkSteps, unix_path
+from server_proxy import ProxySteps
 
 HERE = pathlib.Path(__file__).resolve().parent
 LIMIT = 30.0  # seconds a scenario may take
@@ -57,7 +58,7 @@ KEYS = {
 }
 
 
-class Peer(NetworkSteps, DeflateSteps, Server):
+class Peer(NetworkSteps, DeflateSteps, ProxySteps, Server):
     """The scripted server with all its steps."""
 
 

@@ -206,7 +206,8 @@ class Server:
                     raise Failed(f"TLS handshake failed: {e}") from e
                 self.connection = None
 
-    def do_request(self, step):
+    def read_head(self, step):
+        """The head of an HTTP request -> (method, target, version, headers by lower-case name)."""
         until = time.monotonic() + self.bound(step)
         while b"\r\n\r\n" not in self.buffer:
             self.receive(max(0.0, until - time.monotonic()))
@@ -220,8 +221,12 @@ class Server:
             headers[name.lower()] = (
                 f"{headers[name.lower()]}, {value.strip()}" if name.lower() in headers else value.strip()
             )
-        self.request = {"method": method, "path": target, "version": version, "header": headers}
         self.note(f"request {lines[0]} {headers}")
+        return method, target, version, headers
+
+    def do_request(self, step):
+        method, target, version, headers = self.read_head(step)
+        self.request = {"method": method, "path": target, "version": version, "header": headers}
         wrong = mismatch(self.request, [p for p in step.pairs if p[0] not in ("within", "absent")])
         if wrong:
             raise Failed(f"request: {wrong}")
