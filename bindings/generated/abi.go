@@ -6,7 +6,7 @@ package abi
 // The ABI these constants were read from.
 const (
 	Version = "0.1.0"
-	Hash    = "53f9e1844ee395a35f7686a9c3e00fc43ec6279b60333f0dea676009be719221"
+	Hash    = "a1627a46fbb0f179420785c926dc6c2bfc653cd62deef61540f619c3a988d2b2"
 )
 
 // What a call of the C library returned.
@@ -94,6 +94,7 @@ const (
 	OptionIdKeyFile                   = 47
 	OptionIdInsecure                  = 48
 	OptionIdHappyEyeballsDelayMs      = 49
+	OptionIdKernelStamps              = 50
 	OptionIdCrewMaxThreads            = 60
 	OptionIdCompression               = 70
 	OptionIdCompressionThresholdBytes = 71
@@ -115,6 +116,15 @@ const (
 	OptionIdSocketReceiveBytes        = 98
 	OptionIdSocketSendBytes           = 99
 	OptionIdTcpUserTimeoutMs          = 100
+	OptionIdHostHeader                = 110
+	OptionIdTlsServerName             = 111
+	OptionIdTlsMinVersion             = 112
+	OptionIdTlsCiphers                = 113
+	OptionIdTlsCiphersuites           = 114
+	OptionIdTlsAlpn                   = 115
+	OptionIdTlsPin                    = 116
+	OptionIdTlsKeylogFile             = 117
+	OptionIdTlsResume                 = 118
 )
 
 // Causes that end a run; give_up_on is a sum of them.
@@ -249,6 +259,7 @@ var Options = []Option{
 	{"KEY_FILE", "KeyFile", "STR", "CONNECTION", "", "its private key, PEM file", 47, 0, 0, 0},
 	{"INSECURE", "Insecure", "BOOL", "CONNECTION", "", "do not check the server's certificate: anyone on the path can read and change everything", 48, 0, 0, 1},
 	{"HAPPY_EYEBALLS_DELAY_MS", "HappyEyeballsDelayMs", "INT", "CONNECTION", "ms", "head start of one address before the next is tried beside it (RFC 8305)", 49, 250, 10, 2000},
+	{"KERNEL_STAMPS", "KernelStamps", "BOOL", "CONNECTION", "", "received_ns is when the kernel got the bytes, not when they were read; plain connections only, TLS has no stamps", 50, 0, 0, 1},
 	{"CREW_MAX_THREADS", "", "INT", "LOOP", "", "most C threads that run callbacks; at it, callbacks of other engines wait for a free thread", 60, 64, 1, 4096},
 	{"COMPRESSION", "Compression", "BOOL", "CONNECTION", "", "offer permessage-deflate (RFC 7692); a server that does not know it is talked to without", 70, 0, 0, 1},
 	{"COMPRESSION_THRESHOLD_BYTES", "CompressionThresholdBytes", "INT", "CONNECTION", "bytes", "outgoing messages below this are sent as they are", 71, 128, 0, 4294967295},
@@ -270,6 +281,15 @@ var Options = []Option{
 	{"SOCKET_RECEIVE_BYTES", "SocketReceiveBytes", "INT", "CONNECTION", "bytes", "the kernel's receive buffer (SO_RCVBUF: the kernel doubles it and has a limit of its own); 0: it decides", 98, 0, 0, 1073741824},
 	{"SOCKET_SEND_BYTES", "SocketSendBytes", "INT", "CONNECTION", "bytes", "the kernel's send buffer (SO_SNDBUF, likewise); 0: it decides", 99, 0, 0, 1073741824},
 	{"TCP_USER_TIMEOUT_MS", "TcpUserTimeoutMs", "INT", "CONNECTION", "ms", "the kernel ends a link whose peer acknowledges nothing of what was sent, or keeps its window shut, for this long; 0: the system's", 100, 0, 0, 86400000},
+	{"HOST_HEADER", "HostHeader", "STR", "CONNECTION", "", "the Host header, instead of the URL's host and port", 110, 0, 0, 0},
+	{"TLS_SERVER_NAME", "TlsServerName", "STR", "CONNECTION", "", "the host whose certificate is asked for (SNI) and expected, instead of the URL's", 111, 0, 0, 0},
+	{"TLS_MIN_VERSION", "TlsMinVersion", "STR", "CONNECTION", "", "oldest TLS version that is spoken, \"1.2\" or \"1.3\"; not set: 1.2", 112, 0, 0, 0},
+	{"TLS_CIPHERS", "TlsCiphers", "STR", "CONNECTION", "", "ciphers of TLS 1.2, as an OpenSSL cipher list; not set: OpenSSL's", 113, 0, 0, 0},
+	{"TLS_CIPHERSUITES", "TlsCiphersuites", "STR", "CONNECTION", "", "cipher suites of TLS 1.3, separated by colons; not set: OpenSSL's", 114, 0, 0, 0},
+	{"TLS_ALPN", "TlsAlpn", "LIST", "CONNECTION", "", "a protocol that is offered by ALPN, in order of preference; not set: http/1.1", 115, 0, 0, 0},
+	{"TLS_PIN", "TlsPins", "LIST", "CONNECTION", "", "a public key that the server's certificate may have, as \"sha256//\" and the base64 of its SPKI's SHA-256; any other is refused, also with insecure; the error for a wrong one shows the right one", 116, 0, 0, 0},
+	{"TLS_KEYLOG_FILE", "TlsKeylogFile", "STR", "CONNECTION", "", "append the secrets of TLS sessions to this file, for Wireshark: who reads it reads everything", 117, 0, 0, 0},
+	{"TLS_RESUME", "TlsResume", "BOOL", "CONNECTION", "", "a reconnect goes on with the TLS session of the connection before it: one round trip and a signature less", 118, 1, 0, 1},
 }
 
 // StatusText says what a status means.

@@ -6,7 +6,7 @@ import enum
 from typing import NamedTuple, TypedDict
 
 ABI_VERSION = "0.1.0"
-ABI_HASH = "53f9e1844ee395a35f7686a9c3e00fc43ec6279b60333f0dea676009be719221"
+ABI_HASH = "a1627a46fbb0f179420785c926dc6c2bfc653cd62deef61540f619c3a988d2b2"
 
 
 class Status(enum.IntEnum):
@@ -97,6 +97,7 @@ class OptionId(enum.IntEnum):
     KEY_FILE = 47
     INSECURE = 48
     HAPPY_EYEBALLS_DELAY_MS = 49
+    KERNEL_STAMPS = 50
     CREW_MAX_THREADS = 60
     COMPRESSION = 70
     COMPRESSION_THRESHOLD_BYTES = 71
@@ -118,6 +119,15 @@ class OptionId(enum.IntEnum):
     SOCKET_RECEIVE_BYTES = 98
     SOCKET_SEND_BYTES = 99
     TCP_USER_TIMEOUT_MS = 100
+    HOST_HEADER = 110
+    TLS_SERVER_NAME = 111
+    TLS_MIN_VERSION = 112
+    TLS_CIPHERS = 113
+    TLS_CIPHERSUITES = 114
+    TLS_ALPN = 115
+    TLS_PIN = 116
+    TLS_KEYLOG_FILE = 117
+    TLS_RESUME = 118
 
 
 class GiveUp(enum.IntEnum):
@@ -705,6 +715,19 @@ OPTIONS: tuple[Option, ...] = (
         "head start of one address before the next is tried beside it (RFC 8305)",
     ),
     Option(
+        "KERNEL_STAMPS",
+        50,
+        "BOOL",
+        "CONNECTION",
+        "kernel_stamps",
+        1,
+        0,
+        0,
+        1,
+        "",
+        "received_ns is when the kernel got the bytes, not when they were read; plain connections only, TLS has no stamps",
+    ),
+    Option(
         "CREW_MAX_THREADS",
         60,
         "INT",
@@ -977,6 +1000,123 @@ OPTIONS: tuple[Option, ...] = (
         "s",
         "the kernel ends a link whose peer acknowledges nothing of what was sent, or keeps its window shut, for this long; 0: the system's",
     ),
+    Option(
+        "HOST_HEADER",
+        110,
+        "STR",
+        "CONNECTION",
+        "host_header",
+        1,
+        0,
+        0,
+        0,
+        "",
+        "the Host header, instead of the URL's host and port",
+    ),
+    Option(
+        "TLS_SERVER_NAME",
+        111,
+        "STR",
+        "CONNECTION",
+        "tls_server_name",
+        1,
+        0,
+        0,
+        0,
+        "",
+        "the host whose certificate is asked for (SNI) and expected, instead of the URL's",
+    ),
+    Option(
+        "TLS_MIN_VERSION",
+        112,
+        "STR",
+        "CONNECTION",
+        "tls_min_version",
+        1,
+        0,
+        0,
+        0,
+        "",
+        "oldest TLS version that is spoken, \"1.2\" or \"1.3\"; not set: 1.2",
+    ),
+    Option(
+        "TLS_CIPHERS",
+        113,
+        "STR",
+        "CONNECTION",
+        "tls_ciphers",
+        1,
+        0,
+        0,
+        0,
+        "",
+        "ciphers of TLS 1.2, as an OpenSSL cipher list; not set: OpenSSL's",
+    ),
+    Option(
+        "TLS_CIPHERSUITES",
+        114,
+        "STR",
+        "CONNECTION",
+        "tls_ciphersuites",
+        1,
+        0,
+        0,
+        0,
+        "",
+        "cipher suites of TLS 1.3, separated by colons; not set: OpenSSL's",
+    ),
+    Option(
+        "TLS_ALPN",
+        115,
+        "LIST",
+        "CONNECTION",
+        "tls_alpn",
+        1,
+        0,
+        0,
+        0,
+        "",
+        "a protocol that is offered by ALPN, in order of preference; not set: http/1.1",
+    ),
+    Option(
+        "TLS_PIN",
+        116,
+        "LIST",
+        "CONNECTION",
+        "tls_pins",
+        1,
+        0,
+        0,
+        0,
+        "",
+        "a public key that the server's certificate may have, as \"sha256//\" and the base64 of its SPKI's SHA-256; any other is refused, also with insecure; the error for a wrong one shows the right one",
+    ),
+    Option(
+        "TLS_KEYLOG_FILE",
+        117,
+        "STR",
+        "CONNECTION",
+        "tls_keylog_file",
+        1,
+        0,
+        0,
+        0,
+        "",
+        "append the secrets of TLS sessions to this file, for Wireshark: who reads it reads everything",
+    ),
+    Option(
+        "TLS_RESUME",
+        118,
+        "BOOL",
+        "CONNECTION",
+        "tls_resume",
+        1,
+        1,
+        0,
+        1,
+        "",
+        "a reconnect goes on with the TLS session of the connection before it: one round trip and a signature less",
+    ),
 )
 
 # Keyword argument -> row.
@@ -1006,6 +1146,7 @@ class ConnectionOptions(TypedDict, total=False):
     key_file: str
     insecure: bool
     happy_eyeballs_delay: float
+    kernel_stamps: bool
     compression: bool
     compression_threshold: int
     compression_level: int
@@ -1026,6 +1167,15 @@ class ConnectionOptions(TypedDict, total=False):
     socket_receive_bytes: int
     socket_send_bytes: int
     tcp_user_timeout: float
+    host_header: str
+    tls_server_name: str
+    tls_min_version: str
+    tls_ciphers: str
+    tls_ciphersuites: str
+    tls_alpn: list[str]
+    tls_pins: list[str]
+    tls_keylog_file: str
+    tls_resume: bool
 
 
 class EngineOptions(ConnectionOptions, total=False):

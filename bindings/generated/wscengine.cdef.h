@@ -94,6 +94,7 @@ enum wsc_option {
   WSC_OPT_KEY_FILE = 47,
   WSC_OPT_INSECURE = 48,
   WSC_OPT_HAPPY_EYEBALLS_DELAY_MS = 49,
+  WSC_OPT_KERNEL_STAMPS = 50,
   WSC_OPT_CREW_MAX_THREADS = 60,
   WSC_OPT_COMPRESSION = 70,
   WSC_OPT_COMPRESSION_THRESHOLD_BYTES = 71,
@@ -115,6 +116,15 @@ enum wsc_option {
   WSC_OPT_SOCKET_RECEIVE_BYTES = 98,
   WSC_OPT_SOCKET_SEND_BYTES = 99,
   WSC_OPT_TCP_USER_TIMEOUT_MS = 100,
+  WSC_OPT_HOST_HEADER = 110,
+  WSC_OPT_TLS_SERVER_NAME = 111,
+  WSC_OPT_TLS_MIN_VERSION = 112,
+  WSC_OPT_TLS_CIPHERS = 113,
+  WSC_OPT_TLS_CIPHERSUITES = 114,
+  WSC_OPT_TLS_ALPN = 115,
+  WSC_OPT_TLS_PIN = 116,
+  WSC_OPT_TLS_KEYLOG_FILE = 117,
+  WSC_OPT_TLS_RESUME = 118,
 };
 
 enum wsc_option_type {
@@ -300,6 +310,13 @@ typedef struct wsc_stats {
   uint64_t unpacked_received_bytes;
   uint64_t packed_sent_bytes;
   uint64_t unpacked_sent_bytes;
+  uint64_t reconnects_by_peer;
+  uint64_t reconnects_by_network;
+  uint64_t reconnects_by_timeout;
+  uint64_t reconnects_by_protocol;
+  uint64_t reconnects_by_user;
+  uint64_t wire_received_bytes;
+  uint64_t wire_sent_bytes;
 } wsc_stats;
 
 typedef struct wsc_record {
@@ -359,6 +376,7 @@ typedef struct wsc_log {
 
 const char *wsc_version(void);
 const char *wsc_version_libraries(void);
+const char *wsc_version_features(void);
 int wsc_set_allocator(const wsc_allocator *a);
 int64_t wsc_now_ns(void);
 int wsc_cancel_new(wsc_cancel **out);

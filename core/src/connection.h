@@ -46,11 +46,19 @@ struct connection_owner {
   int log_level;
 };
 
+/* Counters, and nothing else: they are summed up as an array. */
 struct traffic {
   uint64_t messages_received, bytes_received, messages_sent, bytes_sent, dropped;
+  uint64_t wire_received, wire_sent; /* bytes of frames as they were read and written, inside TLS */
   /* of compressed messages: payload as it went over the wire, and as it was */
   uint64_t packed_received, unpacked_received, packed_sent, unpacked_sent;
 };
+
+static inline void traffic_add(struct traffic *sum, const struct traffic *one) {
+  uint64_t *to = (uint64_t *)sum;
+  const uint64_t *from = (const uint64_t *)one;
+  for (size_t i = 0; i < sizeof *sum / sizeof *to; i++) to[i] += from[i];
+}
 
 /* The way by a proxy, while dialing. */
 struct detour {

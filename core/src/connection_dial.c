@@ -105,7 +105,7 @@ static int reached(wsc_connection *k, wsc_error **err) {
   k->state = CONN_TLS;
   int r = dial_trust(k, err);
   struct tls *over = NULL;
-  if (!r) r = tls_new(k->trust, k->transport.fd, k->transport.tls, &k->url, &over, err);
+  if (!r) r = tls_new(k->trust, k->transport.fd, k->transport.tls, &k->url, false, &over, err);
   if (!r) k->transport.tls = over;
   return r;
 }
@@ -168,6 +168,7 @@ static void open_connection(wsc_connection *k, int64_t now) {
   k->handshake.answer.response = NULL;
   dial_drop(k);
   k->state = CONN_OPEN;
+  if (options_int(k->options, WSC_OPT_KERNEL_STAMPS)) transport_stamp(&k->transport);
   k->deadline_ns = 0;
   k->ended = (wsc_close){.struct_size = sizeof k->ended, .reason = ""};
   keepalive_start(&k->alive, now);

@@ -58,7 +58,7 @@ int detour_begin(wsc_connection *k, wsc_error **err) {
   if (p->kind != PROXY_HTTPS) return begin_tunnel(k, err);
   k->state = CONN_PROXY_TLS;
   int r = dial_trust(k, err);
-  return r ? r : tls_new(k->trust, k->transport.fd, NULL, &p->url, &k->transport.tls, err);
+  return r ? r : tls_new(k->trust, k->transport.fd, NULL, &p->url, true, &k->transport.tls, err);
 }
 
 int detour_tls(wsc_connection *k, wsc_error **err) {

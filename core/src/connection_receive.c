@@ -78,12 +78,14 @@ static void fault(wsc_connection *k, int status) {
 static void advance(wsc_connection *k, size_t n, int64_t now) {
   struct batch_queue fresh = {0};
   struct receiver_sink sink = {on_control, k};
-  int r = receiver_advance(&k->receiver, n, os_unix_ns(), &fresh, &sink);
+  int64_t received_ns = k->transport.stamp_ns ? k->transport.stamp_ns : os_unix_ns();
+  int r = receiver_advance(&k->receiver, n, received_ns, &fresh, &sink);
   pthread_mutex_lock(&k->lock);
   keepalive_life(&k->alive, now);
   k->looked = false;
   k->last_byte_ns = now;
   if (fresh.head) keepalive_data(&k->alive, now);
+  k->traffic.wire_received += n;
   k->traffic.packed_received = k->receiver.packed_bytes;
   k->traffic.unpacked_received = k->receiver.unpacked_bytes;
   enqueue(k, &fresh);

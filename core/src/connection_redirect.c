@@ -56,6 +56,8 @@ static int leave_home(wsc_connection *k, struct url *next) {
     if (!(changed = options_copy(k->options))) return WSC_ERR_NOMEM;
     options_clear(changed, WSC_OPT_HEADER);
     options_clear(changed, WSC_OPT_COOKIE);
+    options_clear(changed, WSC_OPT_HOST_HEADER);
+    options_clear(changed, WSC_OPT_TLS_SERVER_NAME);
     stripped = options_snapshot(changed);
     wsc_options_free(changed);
     if (!stripped) return WSC_ERR_NOMEM;

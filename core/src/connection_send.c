@@ -95,6 +95,7 @@ static void block(wsc_connection *k) {
 /* < 0: nothing more can be written now (blocked), or the link is lost. */
 static ssize_t write_some(wsc_connection *k, const uint8_t *p, size_t n, int64_t now) {
   ssize_t sent = transport_send(&k->transport, p, n);
+  if (sent > 0) k->traffic.wire_sent += (uint64_t)sent;
   if (sent == -EAGAIN) {
     block(k);
   } else if (sent < 0) { /* the actor's thread may be reading from the socket: only it may close it */

@@ -412,19 +412,16 @@ int wsc_engine_stats(wsc_engine *e, wsc_stats *out) {
                  .failed_attempts = e->failed_attempts,
                  .rtt_last_ns = e->rtt_last_ns,
                  .rtt_smoothed_ns = e->rtt_smoothed_ns,
+                 .reconnects_by_peer = e->reconnects_by[CAUSE_PEER],
+                 .reconnects_by_network = e->reconnects_by[CAUSE_NETWORK],
+                 .reconnects_by_timeout = e->reconnects_by[CAUSE_TIMEOUT],
+                 .reconnects_by_protocol = e->reconnects_by[CAUSE_PROTOCOL],
+                 .reconnects_by_user = e->reconnects_by[CAUSE_USER],
                  .last_byte_age_ns = -1};
   wsc_connection *k = e->session ? e->session->connection : NULL;
   if (k) {
     pthread_mutex_lock(&k->lock);
-    t.messages_received += k->traffic.messages_received;
-    t.bytes_received += k->traffic.bytes_received;
-    t.messages_sent += k->traffic.messages_sent;
-    t.bytes_sent += k->traffic.bytes_sent;
-    t.dropped += k->traffic.dropped;
-    t.packed_received += k->traffic.packed_received;
-    t.unpacked_received += k->traffic.unpacked_received;
-    t.packed_sent += k->traffic.packed_sent;
-    t.unpacked_sent += k->traffic.unpacked_sent;
+    traffic_add(&t, &k->traffic);
     s.queued_messages = k->queue.messages;
     s.queued_bytes = k->queue.payload;
     if (k->rtt_last_ns >= 0) {
@@ -440,6 +437,8 @@ int wsc_engine_stats(wsc_engine *e, wsc_stats *out) {
   }
   pthread_mutex_unlock(&e->lock);
   s.messages_received = t.messages_received;
+  s.wire_received_bytes = t.wire_received;
+  s.wire_sent_bytes = t.wire_sent;
   s.packed_received_bytes = t.packed_received;
   s.unpacked_received_bytes = t.unpacked_received;
   s.packed_sent_bytes = t.packed_sent;

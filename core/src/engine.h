@@ -34,6 +34,9 @@ struct wsc_attempt {
 
 void attempt_free(struct wsc_attempt *a); /* accepts NULL */
 
+/* Why a session ended, as statistics tell it. */
+enum engine_cause { CAUSE_USER, CAUSE_PEER, CAUSE_NETWORK, CAUSE_TIMEOUT, CAUSE_PROTOCOL, CAUSES };
+
 /* What another thread wants of the actor. */
 enum engine_wish { WISH_START = 1, WISH_STOP = 2, WISH_EXIT = 4, WISH_RESTART = 8, WISH_CUT = 16 };
 
@@ -141,6 +144,8 @@ struct wsc_engine {
   struct host_link host;
   struct traffic traffic; /* of the connections that are gone */
   uint64_t reconnects, failed_attempts;
+  uint64_t reconnects_by[CAUSES];
+  enum engine_cause cause; /* why the last session ended */
   int64_t rtt_last_ns, rtt_smoothed_ns;
 
   const wsc_log *log;

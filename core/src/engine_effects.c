@@ -105,7 +105,10 @@ static void start_done(wsc_engine *e, int status) {
 
 static void opened(wsc_engine *e, bool restarting) {
   e->session->epoch = ++e->sessions;
-  if (restarting) e->reconnects++;
+  if (restarting) {
+    e->reconnects++;
+    e->reconnects_by[e->cause]++;
+  }
   engine_log(e, WSC_LOG_INFO, "engine", e->session->id, "session %s (epoch %llu) is open", e->session->id,
              (unsigned long long)e->session->epoch);
   pend(e, &(struct engine_pending){.type = WSC_EVENT_OPENED, .restarting = restarting});
@@ -139,7 +142,15 @@ static void session_over(wsc_engine *e, bool drop, bool fence) {
   engine_set_control(e);
 }
 
+static enum engine_cause cause_of(const wsc_close *c) {
+  if (c->timer != WSC_TIMER_NONE) return CAUSE_TIMEOUT;
+  if (c->initiator == WSC_BY_PEER) return CAUSE_PEER;
+  return c->initiator == WSC_BY_LOCAL ? CAUSE_PROTOCOL : CAUSE_NETWORK;
+}
+
 static void closed(wsc_engine *e, bool has_close) {
+  const wsc_close *c = has_close ? link_close(e) : NULL;
+  e->cause = c ? cause_of(c) : CAUSE_USER;
   e->reading = false;
   e->session->over = true;
   engine_set_control(e);

@@ -129,15 +129,7 @@ void link_forget(wsc_engine *e) {
   pthread_mutex_lock(&k->lock);
   struct traffic *sum = &e->traffic, *one = &k->traffic;
   one->dropped += batch_queue_clear(&k->queue);
-  sum->messages_received += one->messages_received;
-  sum->bytes_received += one->bytes_received;
-  sum->messages_sent += one->messages_sent;
-  sum->bytes_sent += one->bytes_sent;
-  sum->dropped += one->dropped;
-  sum->packed_received += one->packed_received;
-  sum->unpacked_received += one->unpacked_received;
-  sum->packed_sent += one->packed_sent;
-  sum->unpacked_sent += one->unpacked_sent;
+  traffic_add(sum, one);
   if (k->rtt_last_ns >= 0) {
     e->rtt_last_ns = k->rtt_last_ns;
     e->rtt_smoothed_ns = k->rtt_smoothed_ns;

@@ -49,8 +49,9 @@ static int append_user_headers(struct buffer *out, const wsc_options *o) {
 
 /* The options have been validated: no header stands in here twice but those that may. */
 static int append_request(struct handshake *h, const struct url *u, const wsc_options *o, struct buffer *out) {
+  const char *host = options_str(o, WSC_OPT_HOST_HEADER);
   if (buffer_printf(out, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n", u->target,
-                    u->authority) != WSC_OK ||
+                    host ? host : u->authority) != WSC_OK ||
       buffer_printf(out, "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n", h->key) != WSC_OK)
     return WSC_ERR_NOMEM;
   if (options_int(o, WSC_OPT_COMPRESSION) &&

@@ -1,7 +1,9 @@
 /* What the options of the way to the server may be: where sockets go out from and to, and the kernel's knobs. */
 #define _GNU_SOURCE
+#include "ascii.h"
 #include "options_check.h"
 #include "proxy.h"
+#include "tls_policy.h"
 
 #include <arpa/inet.h>
 #include <net/if.h>
@@ -53,7 +55,40 @@ static void check_proxy(struct violations *v, const wsc_options *o) {
   wsc_error_unref(why);
 }
 
+static bool host_name(const char *name) {
+  struct buffer text = {0};
+  struct url u = {0};
+  int status = buffer_printf(&text, "wss://%s/", name);
+  bool good = status == WSC_OK && url_parse((const char *)text.data, &u, NULL) == WSC_OK && !u.literal &&
+              ascii_equal(u.authority, name);
+  url_free(&u);
+  buffer_free(&text);
+  return good;
+}
+
+static void check_tls(struct violations *v, const wsc_options *o) {
+  char buffer[32];
+  uint8_t digest[32];
+  const char *host = options_str(o, WSC_OPT_HOST_HEADER), *name = options_str(o, WSC_OPT_TLS_SERVER_NAME),
+             *least = options_str(o, WSC_OPT_TLS_MIN_VERSION), *keylog = options_str(o, WSC_OPT_TLS_KEYLOG_FILE), *text;
+  const char *bad = host != NULL ? bad_in_value(host) : NULL;
+  if (host != NULL && (*host == 0 || strcspn(host, " ,\t") != strlen(host)))
+    violate(v, "HOST_HEADER \"%.64s\" must be one host, with its port where it has one", host);
+  else if (bad != NULL) violate(v, "HOST_HEADER has %s at position %zu", byte_name(*bad, buffer), (size_t)(bad - host));
+  if (name != NULL && !host_name(name)) violate(v, "TLS_SERVER_NAME \"%.64s\" is not the name of a host", name);
+  if (least != NULL && strcmp(least, "1.2") != 0 && strcmp(least, "1.3") != 0)
+    violate(v, "TLS_MIN_VERSION \"%.32s\" is neither \"1.2\" nor \"1.3\"", least);
+  if (keylog != NULL && *keylog == 0) violate(v, "TLS_KEYLOG_FILE is empty: it must name a file");
+  for (size_t i = 0; (text = options_item(o, WSC_OPT_TLS_ALPN, i)) != NULL; i++)
+    if (*text == 0 || strlen(text) > 255)
+      violate(v, "TLS_ALPN[%zu] has %zu bytes: a protocol's name has 1 to 255", i, strlen(text));
+  for (size_t i = 0; (text = options_item(o, WSC_OPT_TLS_PIN, i)) != NULL; i++)
+    if (!policy_read_pin(text, digest))
+      violate(v, "TLS_PIN[%zu] \"%.60s\" is not \"sha256//\" and 44 characters of base64", i, text);
+}
+
 void check_network(struct violations *v, const wsc_options *o) {
   check_places(v, o);
   check_proxy(v, o);
+  check_tls(v, o);
 }

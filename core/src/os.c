@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -81,6 +82,26 @@ static ssize_t real_sendv(int fd, const struct iovec *iov, int count) {
 static int real_connect(int fd, const void *address, unsigned length) {
   if (connect(fd, address, length) == 0) return 0;
   return errno == EINTR ? -EINPROGRESS : -errno; /* interrupted it goes on; calling again would say EALREADY */
+}
+
+ssize_t os_recv_stamped(int fd, struct iovec *iov, int count, int64_t *stamp_ns) {
+  union {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(sizeof(struct timespec))];
+  } control;
+  struct msghdr m = {
+      .msg_iov = iov, .msg_iovlen = (size_t)count, .msg_control = &control, .msg_controllen = sizeof control};
+  ssize_t n;
+  do n = recvmsg(fd, &m, MSG_DONTWAIT);
+  while (n < 0 && errno == EINTR);
+  *stamp_ns = 0;
+  for (struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL; c != NULL; c = CMSG_NXTHDR(&m, c)) {
+    struct timespec t;
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_TIMESTAMPNS) continue;
+    memcpy(&t, CMSG_DATA(c), sizeof t);
+    *stamp_ns = (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
+  }
+  return n < 0 ? -errno : n;
 }
 
 struct os_io os_io = {real_recvv, real_sendv, real_connect};

@@ -35,6 +35,9 @@ struct os_clocks {
 };
 extern struct os_clocks os_clocks;
 
+/* The same as recvv, with the kernel's time of arrival (SO_TIMESTAMPNS; Unix time), 0 where it gives none. */
+ssize_t os_recv_stamped(int fd, struct iovec *iov, int count, int64_t *stamp_ns);
+
 /* A CLOEXEC, non-blocking socket that is never fd 0, 1 or 2; -errno. */
 int os_socket(int family, int type, int protocol);
 int os_above_stdio(

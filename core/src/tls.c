@@ -17,7 +17,7 @@
 #include "error.h"
 #include "mem.h"
 #include "os.h"
-#include "tls_trust.h"
+#include "tls_policy.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -33,6 +33,7 @@ enum { READ_BUFFER = 65536, RECORD_MAX = 16384 };
 struct tls_context {
   atomic_uint refs;
   SSL_CTX *ctx;
+  struct tls_policy *policy;
   char *searched; /* what is trusted, in words */
 };
 
@@ -48,7 +49,7 @@ struct tls {
   int failed;           /* an errno: the session is dead */
   size_t ahead;         /* bytes under way that the caller was not told of: 0 or 1 */
   struct buffer unsent; /* of a record that the socket did not take whole */
-  bool certificate_wanted, insecure;
+  bool certificate_wanted, insecure, proxy;
   uint8_t first[24]; /* the server's first bytes */
   size_t first_length;
   char peer[280]; /* "example.org:443" */
@@ -153,20 +154,31 @@ static int on_certificate_wanted(SSL *ssl, X509 **certificate, EVP_PKEY **key) {
   return 0;
 }
 
+static void on_key(const SSL *ssl, const char *line) {
+  struct tls *t = SSL_get_app_data(ssl);
+  if (t) policy_log_key(t->context->policy, line);
+}
+
+static int on_session(SSL *ssl, SSL_SESSION *session) {
+  struct tls *t = SSL_get_app_data(ssl);
+  return t && policy_keep(t->context->policy, t->peer, session);
+}
+
 static int configure(struct tls_context *c, const wsc_options *o, wsc_error **err) {
-  static const unsigned char http[] = "\x08http/1.1";
-  char reason[TLS_REASON_MAX];
-  if (SSL_CTX_set_min_proto_version(c->ctx, TLS1_2_VERSION) != 1 ||
-      SSL_CTX_set_alpn_protos(c->ctx, http, sizeof http - 1) != 0)
-    return error_set(err, WSC_ERR_TLS, "OpenSSL cannot be set up for TLS 1.2 and later: %s", tls_reason(reason));
+  int status = policy_new(c->ctx, o, &c->policy, err);
+  if (status != WSC_OK) return status;
   SSL_CTX_set_options(c->ctx, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
   SSL_CTX_set_mode(c->ctx,
                    SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
-  SSL_CTX_set_session_cache_mode(c->ctx, SSL_SESS_CACHE_OFF);
+  bool resume = options_int(o, WSC_OPT_TLS_RESUME) != 0;
+  SSL_CTX_set_session_cache_mode(c->ctx,
+                                 resume ? SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL : SSL_SESS_CACHE_OFF);
+  if (resume) SSL_CTX_sess_set_new_cb(c->ctx, on_session);
+  if (options_str(o, WSC_OPT_TLS_KEYLOG_FILE)) SSL_CTX_set_keylog_callback(c->ctx, on_key);
   SSL_CTX_set_read_ahead(c->ctx, 1);
   SSL_CTX_set_default_read_buffer_len(c->ctx, READ_BUFFER);
   SSL_CTX_set_client_cert_cb(c->ctx, on_certificate_wanted);
-  int status = identity_load(c->ctx, o, err);
+  status = identity_load(c->ctx, o, err);
   if (status != WSC_OK) return status;
   if (options_int(o, WSC_OPT_INSECURE)) {
     SSL_CTX_set_verify(c->ctx, SSL_VERIFY_NONE, NULL);
@@ -204,6 +216,7 @@ struct tls_context *tls_context_ref(struct tls_context *c) {
 void tls_context_unref(struct tls_context *c) {
   if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1) return;
   SSL_CTX_free(c->ctx);
+  policy_free(c->policy);
   mem_free(c->searched);
   mem_free(c);
 }
@@ -212,26 +225,32 @@ void tls_context_unref(struct tls_context *c) {
 
 /* Names are checked and sent without the root's dot, addresses without their zone. */
 static bool expect_host(struct tls *t, const struct url *u) {
-  size_t n = u->literal ? strcspn(u->host, "%") : strlen(u->host);
-  if (!u->literal && n > 1 && u->host[n - 1] == '.') n--;
+  const char *name = t->proxy ? NULL : policy_server_name(t->context->policy);
+  bool literal = u->literal && !name;
+  if (!name) name = u->host;
+  size_t n = literal ? strcspn(name, "%") : strlen(name);
+  if (!literal && n > 1 && name[n - 1] == '.') n--;
   if (n >= sizeof t->host) return false;
-  memcpy(t->host, u->host, n);
+  memcpy(t->host, name, n);
   t->host[n] = 0;
   X509_VERIFY_PARAM *param = SSL_get0_param(t->ssl);
-  if (u->literal) return t->insecure || X509_VERIFY_PARAM_set1_ip_asc(param, t->host) == 1;
+  if (literal) return t->insecure || X509_VERIFY_PARAM_set1_ip_asc(param, t->host) == 1;
   if (SSL_set_tlsext_host_name(t->ssl, t->host) != 1) return false;
   X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
   return t->insecure || X509_VERIFY_PARAM_set1_host(param, t->host, 0) == 1;
 }
 
-int tls_new(struct tls_context *c, int fd, struct tls *under, const struct url *u, struct tls **out, wsc_error **err) {
+int tls_new(struct tls_context *c, int fd, struct tls *under, const struct url *u, bool proxy, struct tls **out,
+            wsc_error **err) {
   *out = NULL;
   ERR_clear_error();
   struct tls *t = mem_zalloc(sizeof *t);
   BIO *bio = NULL;
+  SSL_SESSION *session = NULL;
   if (!t) goto fail;
   t->context = tls_context_ref(c);
   t->fd = fd;
+  t->proxy = proxy;
   t->insecure = SSL_CTX_get_verify_mode(c->ctx) == SSL_VERIFY_NONE;
   bool v6 = strchr(u->host, ':') != NULL;
   snprintf(t->peer, sizeof t->peer, "%s%s%s:%u", v6 ? "[" : "", u->host, v6 ? "]" : "", u->port);
@@ -245,6 +264,9 @@ int tls_new(struct tls_context *c, int fd, struct tls *under, const struct url *
   bio = NULL;
   SSL_set_connect_state(t->ssl);
   if (!expect_host(t, u)) goto fail;
+  session = policy_take(c->policy, t->peer);
+  if (session) SSL_set_session(t->ssl, session);
+  SSL_SESSION_free(session);
   t->under = under;
   *out = t;
   return WSC_OK;
@@ -290,7 +312,10 @@ static void explain_alert(struct tls *t, int alert) {
     hint = have ? "; it wants a client certificate, and that of CERT_FILE does not fit"
                 : "; it wants a client certificate: set CERT_FILE and KEY_FILE";
   else if (have && about_certificate && alert != 40) hint = "; it does not accept the client certificate of CERT_FILE";
-  else if (alert == SSL_AD_PROTOCOL_VERSION) hint = "; we speak TLS 1.2 and later";
+  else if (alert == SSL_AD_PROTOCOL_VERSION)
+    hint = SSL_CTX_get_min_proto_version(t->context->ctx) == TLS1_3_VERSION
+               ? "; we speak TLS 1.3 only, as TLS_MIN_VERSION wants it"
+               : "; we speak TLS 1.2 and later";
   snprintf(t->text, sizeof t->text, "the server ended it with the alert \"%s\" (%d)%s", name, alert, hint);
 }
 
@@ -303,7 +328,8 @@ static void explain(struct tls *t) {
   else if (ERR_GET_LIB(e) == ERR_LIB_SSL && reason > SSL_AD_REASON_OFFSET && reason < SSL_AD_REASON_OFFSET + 256)
     explain_alert(t, reason - SSL_AD_REASON_OFFSET);
   else if (ERR_GET_LIB(e) == ERR_LIB_SSL && reason == SSL_R_UNSUPPORTED_PROTOCOL)
-    snprintf(t->text, sizeof t->text, "the server speaks no TLS version from 1.2 on");
+    snprintf(t->text, sizeof t->text, "the server speaks no TLS version from %s on",
+             SSL_CTX_get_min_proto_version(t->context->ctx) == TLS1_3_VERSION ? "1.3" : "1.2");
   else snprintf(t->text, sizeof t->text, "%s", tls_reason(text));
   ERR_clear_error();
 }
@@ -362,6 +388,8 @@ int tls_handshake(struct tls *t, wsc_error **err) {
     status = outcome(t, result);
     return status == -EAGAIN ? WSC_AGAIN : handshake_failed(t, status, err);
   }
+  if (!t->proxy && !policy_accepts_key(t->context->policy, SSL_get0_peer_certificate(t->ssl), t->verdict))
+    return handshake_failed(t, -EPROTO, err);
   t->established = true;
   return t->unsent.length > 0 ? WSC_AGAIN : WSC_OK;
 }
@@ -431,7 +459,8 @@ const char *tls_error_text(const struct tls *t) { return t->text; }
 
 const char *tls_version_text(const struct tls *t) {
   struct tls *own = (struct tls *)(uintptr_t)t; /* only the text is made here */
-  snprintf(own->version, sizeof own->version, "%s, %s", SSL_get_version(t->ssl), SSL_get_cipher_name(t->ssl));
+  snprintf(own->version, sizeof own->version, "%s, %s%s", SSL_get_version(t->ssl), SSL_get_cipher_name(t->ssl),
+           SSL_session_reused(t->ssl) ? ", resumed" : "");
   return own->version;
 }
 

@@ -15,7 +15,8 @@ struct tls_context *tls_context_ref(struct tls_context *c);
 void tls_context_unref(struct tls_context *c);
 
 /* One session over fd (borrowed), or over another session (under, else NULL; taken over on success: TLS through a proxy that
- * is itself reached by TLS). SNI and host check from url. Not thread-safe: the caller's lock covers every call.
+ * is itself reached by TLS). SNI and host check from
+ * url; what the options say of the server's name and keys is not for a proxy. Not thread-safe: the caller's lock covers every call.
  * handshake  WSC_OK, WSC_AGAIN (edge-triggered caller: try again when the socket is ready either way), WSC_ERR_TLS (the
  *            error says which host, which certificate (subject, issuer), what is wrong with it, which trust was
  *            searched; error_fatal WSC_GIVE_UP_TLS_TRUST), WSC_ERR_IO
@@ -26,7 +27,8 @@ void tls_context_unref(struct tls_context *c);
  * pending    true when a read may give bytes without a new event of the socket; false after a read's -EAGAIN
  * shutdown   sends close_notify if it can without waiting */
 struct tls;
-int tls_new(struct tls_context *c, int fd, struct tls *under, const struct url *u, struct tls **out, wsc_error **err);
+int tls_new(struct tls_context *c, int fd, struct tls *under, const struct url *u, bool proxy, struct tls **out,
+            wsc_error **err);
 int tls_handshake(struct tls *t, wsc_error **err);
 ssize_t tls_read(struct tls *t, void *p, size_t n);
 ssize_t tls_write(struct tls *t, const void *p, size_t n);

@@ -12,7 +12,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+void transport_stamp(struct transport *t) {
+  int on = 1;
+  t->stamped = !t->tls && setsockopt(t->fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on) == 0;
+}
+
 ssize_t transport_recv(struct transport *t, struct iovec *iov, int count) {
+  if (t->stamped) return os_recv_stamped(t->fd, iov, count, &t->stamp_ns);
   if (!t->tls) return os_io.recvv(t->fd, iov, count);
   size_t got = 0;
   for (int i = 0; i < count; i++) {
@@ -56,6 +62,8 @@ bool transport_progress(const struct transport *t, struct progress *out) {
 }
 
 void transport_close(struct transport *t) {
+  t->stamped = false;
+  t->stamp_ns = 0;
   tls_free(t->tls);
   t->tls = NULL;
   if (t->fd >= 0) close(t->fd);

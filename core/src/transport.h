@@ -10,8 +10,12 @@
 struct transport {
   int fd; /* -1: none */
   struct tls *tls;
+  bool stamped;     /* the kernel says when bytes came */
+  int64_t stamp_ns; /* of the latest read (Unix time), 0: it did not say */
 };
 
+/* From here on the kernel stamps what comes, where it can: on plain sockets. */
+void transport_stamp(struct transport *t);
 ssize_t transport_recv(struct transport *t, struct iovec *iov, int count);
 ssize_t transport_send(struct transport *t, const void *p, size_t n);
 /* What went wrong, for -errno: TLS's own text or the errno's. */

@@ -29,4 +29,6 @@ const char *wsc_version_libraries(void) {
   return libraries;
 }
 
+const char *wsc_version_features(void) { return "tls deflate http-proxy socks5 redirects unix-sockets kernel-stamps"; }
+
 int64_t wsc_now_ns(void) { return os_now_ns(); }

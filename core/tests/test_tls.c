@@ -262,7 +262,7 @@ static void lack_of_memory_is_survived(void) {
     os_io.sendv = moody_sendv; /* so that something has to be kept */
     mem_fail_after(n);
     int status = tls_context_new(o, &c, &e);
-    if (status == WSC_OK) status = tls_new(c, s.client_fd, NULL, &u, &t, &e);
+    if (status == WSC_OK) status = tls_new(c, s.client_fd, NULL, &u, false, &t, &e);
     if (status == WSC_OK) status = shake(t, &s, &e);
     failed = mem_failed();
     mem_fail_after(-1);

@@ -253,7 +253,7 @@ static inline struct tls *session(struct tls_context *c, int fd, const char *url
   struct url u;
   struct tls *t;
   CHECK_EQ(url_parse(url, &u, NULL), WSC_OK);
-  CHECK_EQ(tls_new(c, fd, NULL, &u, &t, NULL), WSC_OK);
+  CHECK_EQ(tls_new(c, fd, NULL, &u, false, &t, NULL), WSC_OK);
   url_free(&u);
   return t;
 }

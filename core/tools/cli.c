@@ -106,7 +106,7 @@ void complain_of(const char *text, const char *tail) {
 static const char *placeholder(const wsc_option_description *d) {
   if (d->type == WSC_OPTION_BOOL) return "";
   if (d->type == WSC_OPTION_INT) return in_ms(d) ? "S" : "N";
-  return d->id == WSC_OPT_CA_DIR ? "DIR" : is_path(d->id) ? "FILE" : "TEXT";
+  return d->id == WSC_OPT_CA_DIR ? "DIR" : is_path(d->id) || d->id == WSC_OPT_TLS_KEYLOG_FILE ? "FILE" : "TEXT";
 }
 
 /* "  --flag VALUE           words, broken between two of them where a line would be longer than a terminal" */

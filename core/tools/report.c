@@ -138,18 +138,40 @@ void report_log(const wsc_event *ev) {
 
 static const char *plural(uint64_t n) { return n == 1 ? "" : "s"; }
 
+/* ", 2 reconnects (1 by the peer, 1 by a timeout)" without its comma. */
+static const char *reconnects_text(const wsc_stats *t, char out[static 192]) {
+  const struct {
+    uint64_t n;
+    const char *cause;
+  } causes[] = {{t->reconnects_by_peer, "the peer"},
+                {t->reconnects_by_network, "the network"},
+                {t->reconnects_by_timeout, "a timeout"},
+                {t->reconnects_by_protocol, "a broken rule"},
+                {t->reconnects_by_user, "us"}};
+  size_t at = (size_t)snprintf(out, 192, "%" PRIu64 " reconnect%s", t->reconnects, plural(t->reconnects));
+  const char *before = " (";
+  for (size_t i = 0; i < sizeof causes / sizeof causes[0]; i++) {
+    if (causes[i].n == 0) continue;
+    at += (size_t)snprintf(out + at, 192 - at, "%s%" PRIu64 " by %s", before, causes[i].n, causes[i].cause);
+    before = ", ";
+  }
+  if (t->reconnects > 0) snprintf(out + at, 192 - at, ")");
+  return out;
+}
+
 void report_stats(wsc_engine *e) {
   wsc_stats t = {.struct_size = sizeof t};
-  char rtt[96] = "unknown";
+  char rtt[96] = "unknown", reconnects[192];
   if (wsc_engine_stats(e, &t) != WSC_OK) return;
   if (t.rtt_last_ns >= 0)
     snprintf(rtt, sizeof rtt, "%.3f ms last, %.3f ms smoothed", (double)t.rtt_last_ns / 1e6,
              (double)t.rtt_smoothed_ns / 1e6);
   complain("received %" PRIu64 " message%s, %" PRIu64 " bytes; sent %" PRIu64 " message%s, %" PRIu64 " bytes\n"
-           "%" PRIu64 " session%s, %" PRIu64 " reconnect%s, %" PRIu64 " failed attempt%s; RTT %s",
+           "%" PRIu64 " session%s, %s, %" PRIu64 " failed attempt%s; RTT %s\n"
+           "on the wire: received %" PRIu64 " bytes, sent %" PRIu64,
            t.messages_received, plural(t.messages_received), t.bytes_received, t.messages_sent, plural(t.messages_sent),
-           t.bytes_sent, t.sessions, plural(t.sessions), t.reconnects, plural(t.reconnects), t.failed_attempts,
-           plural(t.failed_attempts), rtt);
+           t.bytes_sent, t.sessions, plural(t.sessions), reconnects_text(&t, reconnects), t.failed_attempts,
+           plural(t.failed_attempts), rtt, t.wire_received_bytes, t.wire_sent_bytes);
   if (t.unpacked_received_bytes + t.unpacked_sent_bytes > 0)
     complain("compressed: received %" PRIu64 " bytes that were %" PRIu64 "; sent %" PRIu64 " bytes that were %" PRIu64,
              t.packed_received_bytes, t.unpacked_received_bytes, t.packed_sent_bytes, t.unpacked_sent_bytes);

@@ -240,6 +240,13 @@ static void run_stats(struct scope *s, const struct json *c, struct line *out) {
   COUNT(rtt_last_ns);
   COUNT(rtt_smoothed_ns);
   COUNT(last_byte_age_ns);
+  COUNT(reconnects_by_peer);
+  COUNT(reconnects_by_network);
+  COUNT(reconnects_by_timeout);
+  COUNT(reconnects_by_protocol);
+  COUNT(reconnects_by_user);
+  COUNT(wire_received_bytes);
+  COUNT(wire_sent_bytes);
   COUNT(packed_received_bytes);
   COUNT(unpacked_received_bytes);
   COUNT(packed_sent_bytes);

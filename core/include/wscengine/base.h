@@ -38,6 +38,9 @@ typedef struct wsc_batch wsc_batch;
  * owns: static · threads: any · blocks: no · errors: none */
 WSC_API const char *wsc_version(void);
 WSC_API const char *wsc_version_libraries(void);
+/* What this build can do, one word each, separated by spaces: "tls deflate http-proxy socks5 redirects unix-sockets
+ * kernel-stamps". Words are only added. */
+WSC_API const char *wsc_version_features(void);
 
 /* Replaces malloc, realloc and free for the whole library (OpenSSL and wslay keep their own).
  * what: legal only before any other call of the library; NULL restores libc's

@@ -194,6 +194,10 @@ typedef struct wsc_stats {
   /* payload of the messages that permessage-deflate compressed, as it went over the wire and as it was: their quotient
    * is the compression ratio; all zero without it */
   uint64_t packed_received_bytes, unpacked_received_bytes, packed_sent_bytes, unpacked_sent_bytes;
+  /* reconnects, by why the session before had ended: the peer closed · the link broke · keepalive or data_idle_timeout found
+   * it dead · we failed it for what the peer sent · restart was called, or on_open refused */
+  uint64_t reconnects_by_peer, reconnects_by_network, reconnects_by_timeout, reconnects_by_protocol, reconnects_by_user;
+  uint64_t wire_received_bytes, wire_sent_bytes; /* frames, with their headers and control frames; TLS not counted */
 } wsc_stats;
 
 /* The counters now; before the first start too. what: the caller sets out's struct_size. With a host adapter

@@ -93,6 +93,9 @@ extern "C" {
      "do not check the server's certificate: anyone on the path can read and change everything") \
   XX(HAPPY_EYEBALLS_DELAY_MS, 49, INT, CONNECTION, 250, 10, 2000, "ms", "happy_eyeballs_delay", "", \
      "HappyEyeballsDelayMs", "head start of one address before the next is tried beside it (RFC 8305)") \
+  XX(KERNEL_STAMPS, 50, BOOL, CONNECTION, 0, 0, 1, "", "kernel_stamps", "", "KernelStamps", \
+     "received_ns is when the kernel got the bytes, not when they were read; plain connections only, TLS has no " \
+     "stamps") \
   XX(CREW_MAX_THREADS, 60, INT, LOOP, 64, 1, 4096, "", "", "", "", \
      "most C threads that run callbacks; at it, callbacks of other engines wait for a free thread") \
   XX(COMPRESSION, 70, BOOL, CONNECTION, 0, 0, 1, "", "compression", "--compress", "Compression", \
@@ -144,7 +147,26 @@ extern "C" {
   XX(TCP_USER_TIMEOUT_MS, 100, INT, CONNECTION, 0, 0, 86400000, "ms", "tcp_user_timeout", "--tcp-user-timeout", \
      "TcpUserTimeoutMs", \
      "the kernel ends a link whose peer acknowledges nothing of what was sent, or keeps its window shut, for this " \
-     "long; 0: the system's")
+     "long; 0: the system's") \
+  XX(HOST_HEADER, 110, STR, CONNECTION, 0, 0, 0, "", "host_header", "--host", "HostHeader", \
+     "the Host header, instead of the URL's host and port") \
+  XX(TLS_SERVER_NAME, 111, STR, CONNECTION, 0, 0, 0, "", "tls_server_name", "--tls-server-name", "TlsServerName", \
+     "the host whose certificate is asked for (SNI) and expected, instead of the URL's") \
+  XX(TLS_MIN_VERSION, 112, STR, CONNECTION, 0, 0, 0, "", "tls_min_version", "--tls-min", "TlsMinVersion", \
+     "oldest TLS version that is spoken, \"1.2\" or \"1.3\"; not set: 1.2") \
+  XX(TLS_CIPHERS, 113, STR, CONNECTION, 0, 0, 0, "", "tls_ciphers", "--tls-ciphers", "TlsCiphers", \
+     "ciphers of TLS 1.2, as an OpenSSL cipher list; not set: OpenSSL's") \
+  XX(TLS_CIPHERSUITES, 114, STR, CONNECTION, 0, 0, 0, "", "tls_ciphersuites", "--tls-ciphersuites", "TlsCiphersuites", \
+     "cipher suites of TLS 1.3, separated by colons; not set: OpenSSL's") \
+  XX(TLS_ALPN, 115, LIST, CONNECTION, 0, 0, 0, "", "tls_alpn", "--tls-alpn", "TlsAlpn", \
+     "a protocol that is offered by ALPN, in order of preference; not set: http/1.1") \
+  XX(TLS_PIN, 116, LIST, CONNECTION, 0, 0, 0, "", "tls_pins", "--tls-pin", "TlsPins", \
+     "a public key that the server's certificate may have, as \"sha256//\" and the base64 of its SPKI's SHA-256; any " \
+     "other is refused, also with insecure; the error for a wrong one shows the right one") \
+  XX(TLS_KEYLOG_FILE, 117, STR, CONNECTION, 0, 0, 0, "", "tls_keylog_file", "--tls-keylog", "TlsKeylogFile", \
+     "append the secrets of TLS sessions to this file, for Wireshark: who reads it reads everything") \
+  XX(TLS_RESUME, 118, BOOL, CONNECTION, 1, 0, 1, "", "tls_resume", "--no-tls-resume", "TlsResume", \
+     "a reconnect goes on with the TLS session of the connection before it: one round trip and a signature less")
 
 enum wsc_option {
 #define XX(name, id, type, scope, def, min, max, unit, py, flag, go, doc) WSC_OPT_##name = id,
