@@ -151,6 +151,7 @@ bool engine_fill(struct event_node *n, wsc_event *ev) {
     }
   } else if (may_raise_batch(e)) {
     given = fill_batch(e, ev);
+    if (given && !e->out) engine_pump(e); /* nothing is out: what waits behind it may go to another reader */
   }
   pthread_mutex_unlock(&e->lock);
   return given;
