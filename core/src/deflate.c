@@ -29,6 +29,7 @@ struct inflater {
   int bits;
   bool forgetful;
   bool live;   /* z has been made */
+  bool begun;  /* z has been given the first of it */
   bool ending; /* the payload has been read, the tail is being read */
   const uint8_t *rest;
   size_t rest_length; /* of the payload, behind what z was given */
@@ -70,7 +71,7 @@ void inflater_rest(struct inflater *f) {
 void inflater_begin(struct inflater *f, const uint8_t *p, size_t n) {
   f->rest = p;
   f->rest_length = n;
-  f->ending = false;
+  f->begun = f->ending = false;
   if (f->live) f->z.avail_in = 0;
   if (f->live && f->forgetful) inflateReset(&f->z);
 }
@@ -101,14 +102,11 @@ int inflater_run(struct inflater *f, uint8_t *out, size_t room, size_t *wrote, c
   unsigned given = at_most(room);
   z->next_out = out;
   z->avail_out = given;
+  if (!f->begun) (void)feed(f);
+  f->begun = true;
   int status = WSC_AGAIN;
   while (status == WSC_AGAIN && z->avail_out > 0) {
-    if (z->avail_in == 0 && !feed(f)) {
-      status = WSC_ERR_INVALID;
-      *why = "it ends in the middle of a block";
-      break;
-    }
-    int result = inflate(z, Z_SYNC_FLUSH);
+    int result = inflate(z, Z_SYNC_FLUSH); /* also without input: it may hold the end of a block still */
     if (result == Z_STREAM_END) {
       /* A block said it was the last (RFC 7692 section 7.2.3.4). What may follow it knows the same history, which
        * inflateReset would drop. */
@@ -121,9 +119,9 @@ int inflater_run(struct inflater *f, uint8_t *out, size_t room, size_t *wrote, c
       *why = z->msg != NULL ? z->msg : "not a DEFLATE stream";
     } else if (f->ending && z->avail_in == 0 && between_blocks(z)) {
       status = WSC_OK;
-    } else if (z->avail_in > 0 && z->avail_out > 0) {
+    } else if (z->avail_out > 0 && (z->avail_in > 0 || !feed(f))) {
       status = WSC_ERR_INVALID;
-      *why = "it goes on behind its end";
+      *why = "it ends in the middle of a block";
     }
   }
   *wrote = given - z->avail_out;

@@ -58,6 +58,25 @@ static void the_examples_of_the_rfc(void) {
   buffer_free(&out);
 }
 
+/* Found by fuzzing: a message whose last block says so, and whose end is only seen when there is room again. */
+static void the_end_is_seen_in_any_room(void) {
+  static const uint8_t bytes[] = {0xf3, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x34,
+                                  0x14, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00};
+  for (size_t room = 1; room < 64; room++) {
+    struct inflater *f = inflater_new(15, false);
+    struct buffer out = {0};
+    const char *why;
+    int status = inflate_message(f, bytes, sizeof bytes, room, &out, &why);
+    static int first;
+    static size_t length;
+    if (room == 1) first = status, length = out.length;
+    CHECK_EQ(status, first);
+    CHECK_EQ(out.length, length);
+    inflater_free(f);
+    buffer_free(&out);
+  }
+}
+
 static void malformed_streams_are_named(void) {
   static const struct {
     uint8_t bytes[24];
@@ -196,6 +215,7 @@ static void without_memory_a_message_does_not_happen(void) {
 
 int main(void) {
   the_examples_of_the_rfc();
+  the_end_is_seen_in_any_room();
   malformed_streams_are_named();
   many_last_blocks_cost_no_square();
   what_was_deflated_inflates_to_itself();

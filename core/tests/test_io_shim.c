@@ -164,7 +164,9 @@ static char *make_tls(struct server *s) {
   CHECK(PEM_write_bio_X509(memory, cert));
   char *data, *pem;
   long n = BIO_get_mem_data(memory, &data);
-  pem = strndup(data, (size_t)n);
+  pem = calloc(1, (size_t)n + 1);
+  CHECK(pem != NULL);
+  memcpy(pem, data, (size_t)n);
   BIO_free(memory);
   X509_free(cert);
   EVP_PKEY_free(key);
