@@ -45,6 +45,8 @@ struct wsc_batch {
   uint64_t charged;   /* what its queue counts for it */
   int64_t received_ns;
   _Atomic uint32_t cursor; /* while it is out: the next record to take */
+  bool solo;               /* one reader moves the cursor, by plain stores ... */
+  _Atomic uint32_t cut; /* ... and who seizes the batch says so here: 1 + the first record that is not the reader's */
 };
 
 struct wsc_batch *batch_new(struct arena_pool *p);                               /* empty; NULL: out of memory */

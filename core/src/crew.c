@@ -58,15 +58,27 @@ static void taken(struct crew *c, struct share *s, const wsc_event *ev) {
   engine_batch_taken(ev->engine, ev->core);
 }
 
-/* Delivers until there is nothing more to take. This loop is the message path: one atomic and one call a message. s: NULL when nobody shares. */
+/* The next record that is this reader's; false: there is none. One of several readers pays an atomic operation for it, a lone one a plain store and a
+ * look (see engine_events.c). */
+static inline bool next_record(wsc_engine *e, struct wsc_batch *b, bool solo, uint32_t *at) {
+  if (!solo) return (*at = atomic_fetch_add_explicit(&b->cursor, 1, memory_order_relaxed)) < b->count;
+  *at = atomic_load_explicit(&b->cursor, memory_order_relaxed); /* a read verb in the callback moves it too */
+  if (*at >= b->count) return false;
+  atomic_store_explicit(&b->cursor, *at + 1, memory_order_relaxed);
+  atomic_signal_fence(memory_order_seq_cst);
+  return !atomic_load_explicit(&b->cut, memory_order_relaxed) || engine_keeps(e, b, *at);
+}
+
+/* Delivers until there is nothing more to take: the message path. s: NULL when nobody shares. */
 static void take_all(struct crew *c, struct share *s, const wsc_event *ev) {
   wsc_engine *e = ev->engine;
   struct wsc_batch *b = ev->core;
   void (*on_message)(wsc_session *, int, const uint8_t *, size_t, void *) = e->callbacks.on_message;
   struct callback_frame f = {.engine = e, .event = ev};
   callback_push(&f);
+  const bool solo = b->solo;
   uint32_t last = b->count - 1;
-  for (uint32_t at; (at = atomic_fetch_add_explicit(&b->cursor, 1, memory_order_relaxed)) <= last;) {
+  for (uint32_t at; next_record(e, b, solo, &at);) {
     const wsc_record *r = &b->records[at];
     if (at == last && ev->count > 1) taken(c, s, ev);
     if (on_message) on_message(ev->session, r->type, ev->arena + r->offset, r->length, e->user);

@@ -184,6 +184,9 @@ bool engine_fill(struct event_node *n, wsc_event *ev);
 void engine_batch_taken(wsc_engine *e,
                         struct wsc_batch *b); /* no lock is held: the crew has taken the last record of several */
 void engine_pump(wsc_engine *e);              /* posts the next session event if there may be one */
+bool engine_keeps(wsc_engine *e, struct wsc_batch *b,
+                  uint32_t at); /* of a solo batch that was cut: whether this record is the
+                                                                        reader's; takes the lock */
 bool engine_seize(
     wsc_engine *e); /* the records not yet taken of the batch that is out go back; false: it must be waited for */
 void engine_set_control(wsc_engine *e);

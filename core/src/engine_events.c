@@ -2,12 +2,17 @@
  *
  * A batch of a crew's engine is taken at an atomic cursor by any number of readers. To seize it (pause, exit) the cursor is swapped for a mark past the
  * end: what was not taken until then goes back as a batch of its own, at once, however long a running callback may take. A host takes batches whole;
- * it sees the control word and gives the rest back itself. */
+ * it sees the control word and gives the rest back itself.
+ *
+ * One reader alone (solo) needs no atomic operation a message, which would be the dearest part of it: it stores the cursor, then looks whether the batch
+ * was cut. Who seizes says that it cuts, has every thread pass a barrier, and only then reads the cursor. So either the reader sees the cut, and asks under
+ * the lock whether the record is still its own, or its store is seen here. */
 #define _GNU_SOURCE
 #include "callback.h"
 #include "engine.h"
 #include "error.h"
 #include "mem.h"
+#include "os.h"
 #include "sized.h"
 
 #include <string.h>
@@ -118,6 +123,8 @@ static bool fill_batch(wsc_engine *e, wsc_event *ev) {
   if (!b) return false;
   fill_session(e, ev, WSC_EVENT_BATCH);
   atomic_store_explicit(&b->cursor, b->taken, memory_order_relaxed);
+  atomic_store_explicit(&b->cut, 0, memory_order_relaxed);
+  b->solo = e->has_callbacks && e->reader_count == 1 && os_can_barrier_all();
   ev->core = b;
   ev->records = b->records + b->taken;
   ev->count = b->count - b->taken;
@@ -169,12 +176,34 @@ uint32_t wsc_event_take(wsc_event *ev, wsc_record *out) {
   return 1;
 }
 
+static bool seized(const struct wsc_batch *b) {
+  if (b->solo) return atomic_load_explicit(&b->cut, memory_order_relaxed) != 0;
+  return atomic_load_explicit(&b->cursor, memory_order_acquire) >= SEIZED;
+}
+
+/* The first record that nobody has taken; at or past the end: none. Only of a batch that is not seized. */
+static uint32_t seize(struct wsc_batch *b) {
+  if (!b->solo) return atomic_exchange_explicit(&b->cursor, SEIZED, memory_order_acq_rel);
+  atomic_store_explicit(&b->cut, SEIZED, memory_order_relaxed);
+  os_barrier_all();
+  uint32_t at = atomic_load_explicit(&b->cursor, memory_order_relaxed);
+  atomic_store_explicit(&b->cut, at + 1, memory_order_relaxed);
+  return at;
+}
+
+bool engine_keeps(wsc_engine *e, struct wsc_batch *b, uint32_t at) {
+  pthread_mutex_lock(&e->lock);
+  bool mine = at + 1 < atomic_load_explicit(&b->cut, memory_order_relaxed);
+  pthread_mutex_unlock(&e->lock);
+  return mine;
+}
+
 bool engine_seize(wsc_engine *e) {
   if (e->out != WSC_EVENT_BATCH) return true;
   if (!e->has_callbacks) return false;
   struct wsc_batch *b = e->out_batch;
-  uint32_t at = atomic_exchange_explicit(&b->cursor, SEIZED, memory_order_acq_rel);
-  if (at >= SEIZED) return false;
+  if (seized(b)) return false;
+  uint32_t at = seize(b);
   if (at < b->count) {
     struct wsc_batch *rest = batch_rest(b, at);
     if (!rest) { /* no memory: the batch itself goes back, when its readers have left it (return_seized) */
@@ -190,8 +219,7 @@ bool engine_seize(wsc_engine *e) {
 
 static void return_seized(wsc_engine *e) {
   struct wsc_batch *b = e->out_batch;
-  if (!b || !e->has_callbacks || e->session->active || atomic_load_explicit(&b->cursor, memory_order_acquire) < SEIZED)
-    return;
+  if (!b || !e->has_callbacks || e->session->active || !seized(b)) return;
   e->out = 0;
   e->out_batch = NULL;
   connection_give_back(e->session->connection, batch_ref(b));
@@ -233,7 +261,7 @@ void wsc_event_leave(wsc_event *ev) {
 
 /* How many records of the event have been taken: by the cursor, or as the host says. */
 static uint32_t consumed(const wsc_engine *e, const struct wsc_batch *b, const wsc_reply *r) {
-  uint32_t at = atomic_load_explicit(&b->cursor, memory_order_acquire);
+  uint32_t at = seized(b) ? b->count : atomic_load_explicit(&b->cursor, memory_order_acquire);
   if (at > b->count) at = b->count;
   if (e->has_callbacks) return at;
   uint32_t said = r ? r->consumed : b->count - b->taken;

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/membarrier.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/rand.h>
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -119,6 +121,20 @@ int os_socket(int family, int type, int protocol) {
   int fd = socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
   return fd >= 0 ? os_above_stdio(fd) : -errno;
 }
+
+static pthread_once_t barrier_once = PTHREAD_ONCE_INIT;
+static bool barriers;
+
+static void register_barriers(void) {
+  barriers = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+bool os_can_barrier_all(void) {
+  pthread_once(&barrier_once, register_barriers);
+  return barriers;
+}
+
+void os_barrier_all(void) { (void)syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0); }
 
 struct thread_start {
   void *(*main)(void *);

@@ -43,6 +43,11 @@ int os_socket(int family, int type, int protocol);
 int os_above_stdio(
     int fd); /* moves what a system call just gave off 0-2 (CLOEXEC kept); the fd, or -errno with fd closed; -1: the call's errno */
 
+/* A full memory barrier in every thread of this process (membarrier(2)), so that what a thread does often needs none of its own. For
+ * callers for whom os_can_barrier_all said yes; it says no on kernels, and in sandboxes, that do not know the call. */
+bool os_can_barrier_all(void);
+void os_barrier_all(void);
+
 /* A thread named `name` (15 bytes) that blocks all signals but the fault signals and SIGPROF. 0 or errno. */
 int os_thread(void *(*main)(void *), void *arg, const char *name, bool detached,
               void *pthread_out /* pthread_t *, may be NULL */);

@@ -61,6 +61,8 @@ struct bed {
   enum where where;
   atomic_int opens, messages, closes, restart_errors, stops, acted;
   atomic_ullong last_length;
+  atomic_bool numbered; /* messages begin with their number; below: of those that were taken, by whomever */
+  atomic_ullong taken, sum, largest;
   atomic_bool quiet; /* the flood ends */
 };
 
@@ -76,11 +78,21 @@ static int on_open(wsc_session *s, const wsc_response *r, bool restarting, void 
   return 0;
 }
 
+static void note_number(struct bed *b, const uint8_t *data) {
+  uint64_t number;
+  memcpy(&number, data, sizeof number);
+  b->taken++;
+  b->sum += number;
+  unsigned long long seen = b->largest;
+  while (number > seen && !atomic_compare_exchange_weak(&b->largest, &seen, number)) continue;
+}
+
 static void on_message(wsc_session *s, int type, const uint8_t *data, size_t length, void *user) {
   struct bed *b = user;
-  (void)type, (void)data;
+  (void)type;
   if (b->gate) gate_wait(b->gate);
   act(b, IN_MESSAGE, s);
+  if (b->numbered) note_number(b, data);
   b->last_length = length;
   b->messages++;
 }
@@ -445,18 +457,37 @@ static void a_pause_is_granted_beside_a_blocked_callback(void) {
 static void *flood(void *arg) {
   struct bed *b = arg;
   uint8_t frames[18 * 1000];
-  for (size_t i = 0; i < sizeof frames; i += 18) memcpy(frames + i, "\x82\x10", 2);
-  while (!b->quiet) peer_bytes(b->peer.fd, frames, sizeof frames);
+  uint64_t number = 0;
+  while (!b->quiet) {
+    for (size_t i = 0; i < sizeof frames; i += 18, number++) {
+      memcpy(frames + i, "\x82\x10", 2);
+      memcpy(frames + i + 2, &number, sizeof number);
+    }
+    peer_bytes(b->peer.fd, frames, sizeof frames);
+  }
   return NULL;
 }
 
-/* While it is held no message is taken; between two pauses messages are. */
+static void read_some(struct bed *b) {
+  wsc_session *s = wsc_engine_session(b->engine);
+  for (int i = 0; i < 3; i++) {
+    wsc_message m = {.struct_size = sizeof m};
+    CHECK_EQ(wsc_connection_read(wsc_session_connection(s), NULL, &m, NULL), WSC_OK);
+    note_number(b, m.data);
+    wsc_message_free(&m);
+  }
+  wsc_session_unref(s);
+}
+
+/* While it is held no message is taken but by its holder; between two pauses messages are. What was taken, by callbacks and by the
+ * holder, is each number once: none was lost at the seam, and none came twice. */
 static void pauses_are_granted_under_a_flood(int readers) {
   struct bed b;
   pthread_t sender;
   prepare(&b);
   set(&b, WSC_OPT_READER_COUNT, readers);
   set(&b, WSC_OPT_RECEIVE_QUEUE_BYTES, 1 << 20);
+  b.numbered = true;
   start(&b);
   CHECK_EQ(pthread_create(&sender, NULL, flood, &b), 0);
   for (int grants = 0; grants < 200; grants++) {
@@ -466,6 +497,7 @@ static void pauses_are_granted_under_a_flood(int readers) {
     int running = b.messages; /* at most the callbacks that had begun come to their end */
     for (int i = 0; i < 100; i++) sched_yield();
     CHECK(b.messages - running <= readers);
+    if (grants % 2) read_some(&b);
     CHECK_EQ(wsc_engine_resume(b.engine), WSC_OK);
     UNTIL(b.messages > before);
   }
@@ -476,6 +508,8 @@ static void pauses_are_granted_under_a_flood(int readers) {
   answer_close(&b);
   CHECK_EQ(wsc_op_wait(op, LONG, NULL), WSC_OK);
   wsc_op_unref(op);
+  CHECK_EQ(b.largest, b.taken - 1);
+  CHECK_EQ(b.sum, b.taken * (b.taken - 1) / 2);
   clean(&b);
 }
 

@@ -9,7 +9,7 @@
 
 enum { OPS = 8, EVENTS = 4, STEPS_MOST = 400 };
 
-static int64_t clock_ns = NS_PER_S;
+static _Atomic int64_t clock_ns = NS_PER_S; /* the standby thread reads it too */
 static int64_t now(void) { return clock_ns; }
 
 struct bed {
