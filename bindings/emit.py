@@ -139,7 +139,8 @@ PYTHON_ENUMS = {
     "wsc_stop_reason": ("StopReason", "WSC_STOPPED_", "Why a run ended."),
     "wsc_event_type": ("EventType", "WSC_EVENT_", "Type of an event."),
     "wsc_event_flags": ("EventFlags", "WSC_EVENT_", "Flags of an event."),
-    "wsc_log_level": ("LogLevel", "WSC_LOG_", "Level of a log line."),
+    "wsc_log_level": ("LogLevel", "WSC_LOG_", "Level of a log record."),
+    "wsc_option_flags": ("OptionFlags", "WSC_OPTION_", "Flags of an option's description."),
 }
 TABLE_ONLY = ("wsc_option_type", "wsc_option_scope")  # the tables spell these
 

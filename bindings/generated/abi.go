@@ -6,7 +6,7 @@ package abi
 // The ABI these constants were read from.
 const (
 	Version = "0.1.0"
-	Hash    = "a1627a46fbb0f179420785c926dc6c2bfc653cd62deef61540f619c3a988d2b2"
+	Hash    = "a915f8d9e5de65e7c88b8fe96d7acfdfe7a5db82dbb188400021ffa3c0965c5a"
 )
 
 // What a call of the C library returned.
@@ -74,6 +74,7 @@ const (
 	OptionIdHostAdapter               = 16
 	OptionIdAskBeforeAttempt          = 17
 	OptionIdLogLevel                  = 18
+	OptionIdLogPreviewBytes           = 20
 	OptionIdConnectTimeoutMs          = 30
 	OptionIdCloseTimeoutMs            = 31
 	OptionIdKeepaliveIntervalMs       = 32
@@ -204,12 +205,18 @@ const (
 	EventFlagsInHost     = 8
 )
 
-// Level of a log line.
+// Level of a log record.
 const (
 	LogLevelError   = 1
 	LogLevelWarning = 2
 	LogLevelInfo    = 3
 	LogLevelDebug   = 4
+	LogLevelTrace   = 5
+)
+
+// Flags of an option's description.
+const (
+	OptionFlagsSecret = 1
 )
 
 // Option is one row of the option table. Number is what the C setters take; Name is Go's field, "" where Go has none.
@@ -238,7 +245,8 @@ var Options = []Option{
 	{"SEND_WAITS_FOR_SESSION", "SendWaitsForSession", "BOOL", "ENGINE", "", "engine sends between sessions wait for the next one until their deadline instead of failing", 15, 0, 0, 1},
 	{"HOST_ADAPTER", "", "BOOL", "ENGINE", "", "the host dials and reads: the engine asks by DO_ events (tier 2)", 16, 0, 0, 1},
 	{"ASK_BEFORE_ATTEMPT", "", "BOOL", "ENGINE", "", "raise BEFORE_ATTEMPT events (tier 2; set by itself when the callback is given)", 17, 0, 0, 1},
-	{"LOG_LEVEL", "LogLevel", "INT", "ENGINE", "", "0 off, 1 errors, 2 warnings, 3 information, 4 debug", 18, 0, 0, 4},
+	{"LOG_LEVEL", "LogLevel", "INT", "ENGINE", "", "0 off, 1 errors, 2 warnings, 3 information, 4 debug, 5 every frame too", 18, 0, 0, 5},
+	{"LOG_PREVIEW_BYTES", "LogPreviewBytes", "INT", "ENGINE", "bytes", "how much of each frame's payload level 5 shows; 0: none of it", 20, 0, 0, 256},
 	{"CONNECT_TIMEOUT_MS", "ConnectTimeoutMs", "INT", "CONNECTION", "ms", "one dial: look-up, TCP, TLS and upgrade together; 0: no limit", 30, 30000, 0, 86400000},
 	{"CLOSE_TIMEOUT_MS", "CloseTimeoutMs", "INT", "CONNECTION", "ms", "how long the close handshake may take before the socket is closed", 31, 5000, 1, 86400000},
 	{"KEEPALIVE_INTERVAL_MS", "KeepAliveIntervalMs", "INT", "CONNECTION", "ms", "ping when nothing was received for this long; 0: no keepalive", 32, 20000, 0, 86400000},

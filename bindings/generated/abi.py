@@ -6,7 +6,7 @@ import enum
 from typing import NamedTuple, TypedDict
 
 ABI_VERSION = "0.1.0"
-ABI_HASH = "a1627a46fbb0f179420785c926dc6c2bfc653cd62deef61540f619c3a988d2b2"
+ABI_HASH = "a915f8d9e5de65e7c88b8fe96d7acfdfe7a5db82dbb188400021ffa3c0965c5a"
 
 
 class Status(enum.IntEnum):
@@ -77,6 +77,7 @@ class OptionId(enum.IntEnum):
     HOST_ADAPTER = 16
     ASK_BEFORE_ATTEMPT = 17
     LOG_LEVEL = 18
+    LOG_PREVIEW_BYTES = 20
     CONNECT_TIMEOUT_MS = 30
     CLOSE_TIMEOUT_MS = 31
     KEEPALIVE_INTERVAL_MS = 32
@@ -137,6 +138,12 @@ class GiveUp(enum.IntEnum):
     UPGRADE = 2
     TLS_TRUST = 4
     RESOLVE = 8
+
+
+class OptionFlags(enum.IntEnum):
+    """Flags of an option's description."""
+
+    SECRET = 1
 
 
 class MessageType(enum.IntEnum):
@@ -216,12 +223,13 @@ class EventFlags(enum.IntEnum):
 
 
 class LogLevel(enum.IntEnum):
-    """Level of a log line."""
+    """Level of a log record."""
 
     ERROR = 1
     WARNING = 2
     INFO = 3
     DEBUG = 4
+    TRACE = 5
 
 
 # Status -> (exception class of the package, text); '' where a status is no error.
@@ -498,9 +506,22 @@ OPTIONS: tuple[Option, ...] = (
         1,
         0,
         0,
-        4,
+        5,
         "",
-        "0 off, 1 errors, 2 warnings, 3 information, 4 debug",
+        "0 off, 1 errors, 2 warnings, 3 information, 4 debug, 5 every frame too",
+    ),
+    Option(
+        "LOG_PREVIEW_BYTES",
+        20,
+        "INT",
+        "ENGINE",
+        "log_preview_bytes",
+        1,
+        0,
+        0,
+        256,
+        "bytes",
+        "how much of each frame's payload level 5 shows; 0: none of it",
     ),
     Option(
         "CONNECT_TIMEOUT_MS",
@@ -1197,3 +1218,4 @@ class EngineOptions(ConnectionOptions, total=False):
     callback_grace: float
     send_waits_for_session: bool
     log_level: int
+    log_preview_bytes: int

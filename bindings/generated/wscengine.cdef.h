@@ -74,6 +74,7 @@ enum wsc_option {
   WSC_OPT_HOST_ADAPTER = 16,
   WSC_OPT_ASK_BEFORE_ATTEMPT = 17,
   WSC_OPT_LOG_LEVEL = 18,
+  WSC_OPT_LOG_PREVIEW_BYTES = 20,
   WSC_OPT_CONNECT_TIMEOUT_MS = 30,
   WSC_OPT_CLOSE_TIMEOUT_MS = 31,
   WSC_OPT_KEEPALIVE_INTERVAL_MS = 32,
@@ -147,6 +148,10 @@ enum wsc_give_up {
   WSC_GIVE_UP_RESOLVE = 8,
 };
 
+enum wsc_option_flags {
+  WSC_OPTION_SECRET = 1,
+};
+
 enum wsc_message_type {
   WSC_TEXT = 1,
   WSC_BINARY = 2,
@@ -214,6 +219,7 @@ enum wsc_log_level {
   WSC_LOG_WARNING = 2,
   WSC_LOG_INFO = 3,
   WSC_LOG_DEBUG = 4,
+  WSC_LOG_TRACE = 5,
 };
 
 typedef struct wsc_allocator {
@@ -247,6 +253,7 @@ typedef struct wsc_option_description {
   const char *flag;
   const char *go_name;
   const char *doc;
+  uint32_t flags;
 } wsc_option_description;
 
 typedef struct wsc_message {
@@ -368,10 +375,22 @@ typedef struct wsc_reply {
   const char *close_reason;
 } wsc_reply;
 
+typedef struct wsc_log_record {
+  uint32_t struct_size;
+  int level;
+  uint64_t engine_id;
+  const char *session_id;
+  const char *subsystem;
+  const char *text;
+  int64_t time_ns;
+  uint32_t lost;
+} wsc_log_record;
+
 typedef struct wsc_log {
   uint32_t struct_size;
   uint32_t flags;
   void (*line)(void *, int, const char *, const char *, const char *);
+  void (*record)(void *, const wsc_log_record *);
 } wsc_log;
 
 const char *wsc_version(void);
@@ -439,6 +458,7 @@ bool wsc_connection_closed(const wsc_connection *k, wsc_close *out);
 int64_t wsc_connection_last_rtt_ns(const wsc_connection *k);
 int wsc_engine_new(const char *url, const wsc_callbacks *cb, void *user, const wsc_options *o, wsc_engine **out, wsc_error **err);
 void wsc_engine_free(wsc_engine *e);
+uint64_t wsc_engine_id(const wsc_engine *e);
 int wsc_engine_start(wsc_engine *e, const wsc_context *c, wsc_error **err);
 int wsc_engine_start_begin(wsc_engine *e, const wsc_context *c, uint64_t token, wsc_op **op, wsc_error **err);
 int wsc_engine_stop(wsc_engine *e, const wsc_context *c, wsc_error **err);

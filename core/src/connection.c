@@ -15,7 +15,7 @@ static const int64_t FAILING_NS =
 
 void connection_log(wsc_connection *k, int level, const char *subsystem, const char *format, ...) {
   if (!k->owner || k->owner->log_level < level) return;
-  char text[512];
+  char text[LOG_TEXT_MAX];
   va_list args;
   va_start(args, format);
   vsnprintf(text, sizeof text, format, args);

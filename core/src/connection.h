@@ -39,6 +39,8 @@ enum connection_news {
   NEWS_LOST = 16 /* peer, network or fault, not us */
 };
 
+enum { LOG_TEXT_MAX = 1280 }; /* a preview of 256 bytes, four characters each at most, and what stands before it */
+
 struct connection_owner {
   /* A read verb asks: WSC_OK and *out filled from what is out already; WSC_AGAIN: it may wait for more; WSC_ERR_STATE: not now. No lock is held. */
   int (*read)(void *self, wsc_connection *k, wsc_message *out);
@@ -90,6 +92,7 @@ struct wsc_connection {
   wsc_options *options;
   struct url url;
   struct tls_context *trust;
+  bool traces; /* what goes over the wire is logged */
   int64_t connect_timeout_ns, close_timeout_ns;
   uint64_t receive_bytes, send_bytes, fragment_bytes, compress_from;
 

@@ -7,6 +7,7 @@
 #include "os.h"
 #include "sized.h"
 #include "utf8.h"
+#include "wire_log.h"
 
 #include <string.h>
 
@@ -65,6 +66,7 @@ int connection_new(wsc_loop *loop, struct actor *actor, const struct url *url, w
   k->loop = loop;
   k->owner = owner;
   k->owner_self = owner_self;
+  k->traces = owner && owner->log_level >= WSC_LOG_TRACE;
   k->options = options_ref(options);
   k->rtt_last_ns = k->rtt_smoothed_ns = -1;
   k->ended.struct_size = sizeof k->ended;
@@ -82,6 +84,7 @@ int connection_new(wsc_loop *loop, struct actor *actor, const struct url *url, w
   k->compress_from = (uint64_t)options_int(options, WSC_OPT_COMPRESSION_THRESHOLD_BYTES);
   receiver_init(&k->receiver, loop->pool, (uint64_t)options_int(options, WSC_OPT_MAX_MESSAGE_BYTES));
   k->receiver_made = true;
+  if (k->traces) receiver_trace(&k->receiver, wire_log_received, k);
   if (!actor) {
     k->own.run = own_run;
     k->own.destroy = own_destroy;

@@ -4,6 +4,7 @@
 #include "error.h"
 #include "os.h"
 #include "socket.h"
+#include "wire_log.h"
 
 #include <errno.h>
 
@@ -96,7 +97,9 @@ static int run_resolving(wsc_connection *k, wsc_error **err) {
 static int begin_upgrade(wsc_connection *k, wsc_error **err) {
   k->state = CONN_UPGRADING;
   k->readable = true; /* its edge may have come already */
-  return handshake_begin(&k->handshake, &k->url, k->options, &k->request, err);
+  int r = handshake_begin(&k->handshake, &k->url, k->options, &k->request, err);
+  if (!r && k->traces) wire_log_request(k, k->request.data, k->request.length);
+  return r;
 }
 
 /* Bytes go to the server from here on. */
@@ -193,6 +196,7 @@ static int run_upgrading(wsc_connection *k, int64_t now, wsc_error **err) {
     size_t used = 0;
     r = handshake_feed(&k->handshake, k->options, in, (size_t)n, &used, err);
     if (r == WSC_AGAIN) continue;
+    if (k->traces) wire_log_response(k, r ? wsc_error_response(*err) : k->handshake.answer.response);
     if (r == WSC_ERR_HANDSHAKE) return redirect_follow(k, err);
     if (r == WSC_OK) r = begin_compression(k, &k->handshake.terms, err);
     if (r) return r;

@@ -7,6 +7,7 @@
 #include "mask.h"
 #include "mem.h"
 #include "os.h"
+#include "wire_log.h"
 
 #include <errno.h>
 #include <string.h>
@@ -61,9 +62,11 @@ void send_drop(wsc_connection *k) {
   k->deflater = NULL;
 }
 
-/* One masked frame at p; its length. */
-static size_t put_frame(uint8_t *out, bool fin, int opcode, const uint8_t *p, size_t n, const uint8_t key[4]) {
+/* One masked frame at out; its length. */
+static size_t put_frame(wsc_connection *k, uint8_t *out, bool fin, int opcode, const uint8_t *p, size_t n,
+                        const uint8_t key[4]) {
   size_t h = frame_header(out, fin, opcode, n, key);
+  if (k->traces) wire_log_sent(k, out[0], p, n);
   mask_copy(out + h, p, n, key);
   return h + n;
 }
@@ -77,7 +80,7 @@ static int queue_frame(wsc_connection *k, bool fin, int opcode, const uint8_t *p
   if (!c || c->capacity - c->length < most)
     c = add_chunk(k, (k->corks || k->tx_head) && most < CHUNK_BYTES ? CHUNK_BYTES : most);
   if (!c) return WSC_ERR_NOMEM;
-  size_t wrote = put_frame(c->bytes + c->length, fin, opcode, p, n, key);
+  size_t wrote = put_frame(k, c->bytes + c->length, fin, opcode, p, n, key);
   c->length += wrote;
   k->tx_bytes += wrote;
   return WSC_OK;
@@ -151,7 +154,7 @@ static int send_small(wsc_connection *k, int type, const uint8_t *p, size_t n) {
   if (k->tx_head || k->control.length || k->blocked || n > SMALL_FRAME) return WSC_AGAIN;
   uint8_t frame[SMALL_FRAME + FRAME_HEADER_MAX], key[4];
   if (mask_key(key)) return WSC_ERR_IO;
-  size_t length = put_frame(frame, true, type, p, n, key);
+  size_t length = put_frame(k, frame, true, type, p, n, key);
   ssize_t sent = write_some(k, frame, length, 0);
   if (sent == (ssize_t)length) return WSC_OK;
   if (k->broken) return WSC_ERR_CLOSED;
@@ -229,7 +232,7 @@ int send_control(wsc_connection *k, int opcode, const uint8_t *p, size_t n) {
   uint8_t frame[FRAME_HEADER_MAX + 125], key[4];
   if (k->control.length > CONTROL_MOST) return WSC_ERR_QUEUE_FULL;
   if (mask_key(key)) return WSC_ERR_IO;
-  size_t length = put_frame(frame, true, opcode, p, n, key);
+  size_t length = put_frame(k, frame, true, opcode, p, n, key);
   if (buffer_append(&k->control, frame, length)) return WSC_ERR_NOMEM;
   if (!k->blocked) send_flush(k, 0);
   return WSC_OK;

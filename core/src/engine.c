@@ -7,8 +7,11 @@
 #include "os.h"
 #include "sized.h"
 
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
+
+static _Atomic uint64_t engines_made;
 
 void engine_kick(wsc_engine *e) { actor_kick(&e->actor, 0); }
 
@@ -56,7 +59,7 @@ static void destroy(struct actor *a) {
   tls_context_unref(e->trust);
   wsc_options_free(e->options);
   pthread_mutex_destroy(&e->lock);
-  pthread_cond_destroy(&e->log_quiet);
+  log_free(e);
   actor_bury(a, release_memory);
 }
 
@@ -99,11 +102,12 @@ int wsc_engine_new(const char *url, const wsc_callbacks *cb, void *user, const w
   wsc_engine *e = mem_zalloc(sizeof *e);
   if (!e) return error_set(err, WSC_ERR_NOMEM, "out of memory for an engine");
   pthread_mutex_init(&e->lock, NULL);
-  pthread_cond_init(&e->log_quiet, NULL);
+  log_init(e);
   atomic_init(&e->actor.refs, 1);
   e->actor.run = engine_run;
   e->actor.destroy = destroy;
   e->generation = os_fork_generation();
+  e->id = atomic_fetch_add(&engines_made, 1) + 1;
   e->user = user;
   e->node.fill = engine_fill;
   e->node.owner = &e->actor;
@@ -116,6 +120,7 @@ int wsc_engine_new(const char *url, const wsc_callbacks *cb, void *user, const w
     goto fail;
   }
   e->base_options = options_ref(e->options);
+  e->log.hook = options_log(e->base_options, &e->log.hook_self);
   bool hook = options_int(o, WSC_OPT_ASK_BEFORE_ATTEMPT) || e->callbacks.before_attempt; /* only it changes the URL */
   if (hook && url_copy(&e->url, &e->base_url)) {
     r = error_set(err, WSC_ERR_NOMEM, "out of memory for an engine");
@@ -127,9 +132,8 @@ int wsc_engine_new(const char *url, const wsc_callbacks *cb, void *user, const w
     goto fail;
   }
   if (e->url.secure && !e->host.used && (r = tls_context_new(e->options, &e->trust, err))) goto fail;
-  e->log = options_log(e->options, &e->log_self);
   int level = (int)options_int(e->options, WSC_OPT_LOG_LEVEL);
-  if (e->has_callbacks && !e->log) level = 0; /* nobody would listen */
+  if (e->has_callbacks && !e->log.hook) level = 0; /* nobody would listen */
   e->owner = (struct connection_owner){engine_read, on_log, level};
   *out = e;
   return WSC_OK;
@@ -237,6 +241,7 @@ int wsc_engine_start_begin(wsc_engine *e, const wsc_context *c, uint64_t token, 
     e->wishes = WISH_START;
     e->stop_overdue = false;
     engine_set_failure(e, NULL);
+    if (e->owner.log_level >= WSC_LOG_DEBUG) log_options(e);
   }
   pthread_mutex_unlock(&e->lock);
   if (r) return r;
@@ -361,6 +366,8 @@ void wsc_session_exit(wsc_session *s) {
 void wsc_session_restart(wsc_session *s) {
   if (s && !engine_usable(s->engine, "restart", NULL)) wish(s->engine, WISH_RESTART, s->attempt);
 }
+
+uint64_t wsc_engine_id(const wsc_engine *e) { return e ? e->id : 0; }
 
 static int state_of(const wsc_engine *e) {
   if (!run_is_on(e)) return WSC_STATE_STOPPED;

@@ -89,11 +89,25 @@ struct host_link {
   int64_t due_ns;
 };
 
-struct log_line;
+struct log_entry;
+
+struct log_queue {      /* log.c's */
+  pthread_mutex_t lock; /* taken under any other but the loop's */
+  struct event_node node;
+  struct log_entry *head, *tail;
+  unsigned count;
+  uint32_t lost;       /* dropped since the last one that was not */
+  bool out;            /* the head is, with a host or a hook */
+  const wsc_log *hook; /* NULL: none; the host takes events */
+  void *hook_self;
+  bool giving, closed; /* to the hook */
+  pthread_cond_t quiet;
+};
 
 struct wsc_engine {
   struct actor actor; /* first */
   uint32_t generation;
+  uint64_t id;
   wsc_callbacks callbacks;
   bool has_callbacks; /* a crew runs it: batches are taken at the core's cursor */
   void *user;
@@ -148,12 +162,7 @@ struct wsc_engine {
   enum engine_cause cause; /* why the last session ended */
   int64_t rtt_last_ns, rtt_smoothed_ns;
 
-  const wsc_log *log;
-  void *log_self;
-  atomic_uint log_lines; /* on their way */
-  pthread_cond_t log_quiet;
-  unsigned log_running; /* lines being given to the user right now */
-  bool log_closed;
+  struct log_queue log;
 };
 
 /* engine.c */
@@ -163,8 +172,11 @@ int engine_usable(const wsc_engine *e, const char *verb, wsc_error **err);
 /* session_id: "" when there is none. */
 void engine_log(wsc_engine *e, int level, const char *subsystem, const char *session_id, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
+void log_init(wsc_engine *e);
+void log_free(wsc_engine *e);
 void log_deliver(wsc_engine *e, const wsc_event *ev); /* to the user's vtable */
 void log_close(wsc_engine *e);                        /* none after it returned; not inside a log line */
+void log_options(wsc_engine *e);                      /* those that are set, without their secrets */
 wsc_session *session_new(wsc_engine *e, uint64_t attempt);
 
 /* engine_run.c */

@@ -36,10 +36,20 @@ struct wsc_options {
 
 static const wsc_option_description rows[] = {
 #define XX(name, id, type, scope, def, min, max, unit, py, flag, go, doc) \
-  {sizeof rows[0], id, WSC_OPTION_##type, WSC_SCOPE_##scope, def, min, max, #name, unit, py, flag, go, doc},
+  {sizeof rows[0], id, WSC_OPTION_##type, WSC_SCOPE_##scope, def, min, max, #name, unit, py, flag, go, doc, 0},
     WSC_OPTION_MAP(XX)
 #undef XX
 };
+
+static bool is_secret(int id) {
+  switch (id) {
+#define XX(name) case WSC_OPT_##name:
+    WSC_SECRET_OPTION_MAP(XX)
+#undef XX
+    return true;
+  default: return false;
+  }
+}
 
 /* Row + 1 by id; 0: no such option. */
 static const uint8_t row_by_id[] = {
@@ -59,7 +69,9 @@ static int row_of_type(const wsc_options *o, int id, int type, int or_type) {
 
 int wsc_option_info(int index, wsc_option_description *out) {
   if (out == NULL || out->struct_size < FIRST_OPTION_DESCRIPTION || index < 0 || index >= ROWS) return WSC_ERR_INVALID;
-  sized_write(out, &rows[index], sizeof rows[index]);
+  wsc_option_description row = rows[index];
+  row.flags = is_secret(row.id) ? WSC_OPTION_SECRET : 0;
+  sized_write(out, &row, sizeof row);
   return WSC_OK;
 }
 
@@ -140,13 +152,12 @@ int wsc_options_get_int(const wsc_options *o, int id, int64_t *value) {
 int wsc_options_set_log(wsc_options *o, const wsc_log *vtable, void *self) {
   if (o == NULL) return WSC_ERR_INVALID;
   if (vtable != NULL && (vtable->struct_size < FIRST_LOG || vtable->flags != 0)) return WSC_ERR_INVALID;
-  if (vtable != NULL && vtable->line == NULL) return WSC_ERR_INVALID;
+  wsc_log log = {0};
+  if (vtable != NULL) sized_read(&log, sizeof log, vtable);
+  if (vtable != NULL && log.line == NULL && log.record == NULL) return WSC_ERR_INVALID;
   if (o->frozen) return WSC_ERR_STATE;
-  o->log = NULL;
-  if (vtable != NULL) {
-    sized_read(&o->log_copy, sizeof o->log_copy, vtable);
-    o->log = &o->log_copy;
-  }
+  o->log_copy = log;
+  o->log = vtable != NULL ? &o->log_copy : NULL;
   o->log_self = self;
   return WSC_OK;
 }

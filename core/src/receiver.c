@@ -36,6 +36,13 @@ struct pass {
 
 void receiver_init(struct receiver *r, struct arena_pool *pool, uint64_t max_message) {
   *r = (struct receiver){.pool = pool, .max_message = max_message <= UINT32_MAX ? max_message : UINT32_MAX};
+  r->simple_below = r->max_message + 1;
+}
+
+void receiver_trace(struct receiver *r, receiver_frame *frame, void *self) {
+  r->frame = frame;
+  r->frame_self = self;
+  r->simple_below = 0; /* so that the simple path costs nobody a branch more */
 }
 
 void receiver_free(struct receiver *r) {
@@ -200,6 +207,7 @@ static int other_frame(struct pass *p, uint8_t *at, size_t n) {
   int status = inspect_head(r, at, n, &head);
   if (status != WSC_OK) return status;
   uint8_t *payload = at + head.size;
+  if (r->frame) r->frame(r->frame_self, *at, payload, (size_t)head.length);
   if (head.opcode < OPCODE_CLOSE) return data_frame(p, &head, payload);
   if (head.opcode == OPCODE_CLOSE) {
     status = inspect_close(r, payload, (size_t)head.length);
@@ -215,7 +223,7 @@ static int other_frame(struct pass *p, uint8_t *at, size_t n) {
 /* What wslay reports as a whole message, and nothing more has to be known of it. */
 static inline bool simple_message(const struct receiver *r, const struct wslay_frame_iocb *io) {
   return io->fin != 0 && (io->rsv | io->mask | r->opcode) == 0 && io->opcode - 1u < 2u && r->checked == 0 &&
-         io->payload_length <= r->max_message;
+         io->payload_length < r->simple_below;
 }
 
 /* Decodes the whole frames in [start, end) and moves start behind the last of them. */
@@ -273,7 +281,9 @@ static int look_at_tail(struct receiver *r, struct frame_head *head) {
 
 /* The tail's payload moves into the block, and what is still to come of it will be received there. */
 static int take_over_tail(struct receiver *r, const struct frame_head *head) {
-  const uint8_t *payload = r->arena->bytes + r->start + head->size;
+  const uint8_t *start = r->arena->bytes + r->start, *payload = start + head->size;
+  r->first = *start;
+  r->frame_length = head->length;
   if (r->opcode == 0) r->compressed = head->compressed;
   int status = assemble_large(r, payload, r->end - r->start - head->size, head->length, head->fin);
   if (status != WSC_OK) return status;
@@ -319,7 +329,9 @@ static int assembled(struct pass *p, size_t m) {
     int status = check_text(r, r->block + before, m, before);
     if (status != WSC_OK) return status;
   }
-  if (r->rest > 0 || !r->last_frame) return WSC_OK;
+  if (r->rest > 0) return WSC_OK;
+  if (r->frame) r->frame(r->frame_self, r->first, r->block + r->length - r->frame_length, (size_t)r->frame_length);
+  if (!r->last_frame) return WSC_OK;
   if (r->compressed) return unpack(&p->unpacked, r->block, (size_t)r->length, r->opcode);
   int status = r->opcode == OPCODE_TEXT ? check_text_end(r, r->length) : WSC_OK;
   return status == WSC_OK ? assemble_finish(r, p->unpacked.received_ns, p->unpacked.out) : status;

@@ -36,10 +36,16 @@ struct receiver_sink {
   void *self;
 };
 
+/* Any frame that is whole: its first byte and its payload. */
+typedef void receiver_frame(void *self, int first, const uint8_t *payload, size_t length);
+
 /* For embedding; the fields are receiver.c's and assemble.c's own. */
 struct receiver {
   struct arena_pool *pool;
   uint64_t max_message;
+  uint64_t simple_below; /* payloads shorter than this may be taken without a look at their frame */
+  receiver_frame *frame; /* told of each; NULL: nobody is */
+  void *frame_self;
   /* the arena being received into, NULL at rest: [start, end) has come and is not yet part of a message or a control
    * frame */
   struct arena *arena;
@@ -47,14 +53,16 @@ struct receiver {
   size_t need;    /* parsing goes on when so many bytes have come from start on */
   size_t checked; /* payload bytes of the frame at start that utf8 has seen already */
   /* the data message that has begun in an earlier frame, or in a frame that is too large for an arena */
-  int opcode;       /* its type; 0: none */
-  struct utf8 utf8; /* of a text's bytes so far */
-  uint64_t length;  /* its bytes so far */
-  uint8_t *block;   /* they, between two calls */
-  size_t capacity;  /* of block */
-  uint64_t rest;    /* bytes still to come of the frame that is received straight into block; 0: no such frame */
-  bool last_frame;  /* that one ends the message */
-  bool compressed;  /* the message that has begun is: length and block are of its compressed bytes */
+  int opcode;            /* its type; 0: none */
+  struct utf8 utf8;      /* of a text's bytes so far */
+  uint64_t length;       /* its bytes so far */
+  uint8_t *block;        /* they, between two calls */
+  size_t capacity;       /* of block */
+  uint64_t rest;         /* bytes still to come of the frame that is received straight into block; 0: no such frame */
+  uint64_t frame_length; /* of that one */
+  uint8_t first;         /* its first byte */
+  bool last_frame;       /* it ends the message */
+  bool compressed;       /* the message that has begun is: length and block are of its compressed bytes */
   struct inflater *inflater;             /* NULL: no compression was agreed on */
   uint64_t packed_bytes, unpacked_bytes; /* of all compressed messages so far */
   bool closed;
@@ -68,6 +76,8 @@ struct receiver {
 /* max_message: bytes a whole message may have. */
 void receiver_init(struct receiver *r, struct arena_pool *pool, uint64_t max_message);
 void receiver_free(struct receiver *r);
+/* From the next frame on; frame is called inside receiver_advance. */
+void receiver_trace(struct receiver *r, receiver_frame *frame, void *self);
 /* permessage-deflate was agreed on: RSV1 in a message's first frame says that it is compressed (RFC 7692 section 6).
  * bits, forgetful: see deflate.h. WSC_OK, WSC_ERR_NOMEM. */
 int receiver_inflates(struct receiver *r, int bits, bool forgetful);

@@ -36,7 +36,7 @@ static const struct {
     {OWN_TIMEOUT, "--timeout", "", "S", "end after S seconds"},
     {OWN_JSON, "--json", "", "", "print every event as one JSON object a line"},
     {OWN_STATS, "--stats", "", "", "at the end: messages, bytes, sessions, reconnects and round trip on stderr"},
-    {OWN_VERBOSE, "--verbose", "-v", "", "log lines on stderr; twice: more of them"},
+    {OWN_VERBOSE, "--verbose", "-v", "", "log lines on stderr; twice: more of them; three times: every frame too"},
     {OWN_HELP, "--help", "-h", "", "this text"},
     {OWN_VERSION, "--version", "", "", "versions of wsc and of the libraries inside"},
 };
@@ -225,7 +225,7 @@ static int set_own_option(struct settings *s, const struct option *o, const char
   case OWN_STATS: s->stats = true; break;
   case OWN_VERBOSE:
     if (wsc_options_get_int(s->options, WSC_OPT_LOG_LEVEL, &n) != WSC_OK || n < WSC_LOG_INFO) n = WSC_LOG_INFO - 1;
-    if (n < WSC_LOG_DEBUG) n++;
+    if (n < WSC_LOG_TRACE) n++;
     wsc_options_set_int(s->options, WSC_OPT_LOG_LEVEL, n);
     break;
   case OWN_COUNT:

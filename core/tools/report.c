@@ -131,8 +131,8 @@ void report_error(const struct settings *s, struct bytes *out, const wsc_session
 }
 
 void report_log(const wsc_event *ev) {
-  static const char *const levels[] = {"log", "error", "warning", "info", "debug"};
-  const char *level = ev->level >= 1 && ev->level <= 4 ? levels[ev->level] : levels[0];
+  static const char *const levels[] = {"log", "error", "warning", "info", "debug", "trace"};
+  const char *level = ev->level >= 1 && ev->level <= 5 ? levels[ev->level] : levels[0];
   complain("%s: %s: %s", level, ev->subsystem != NULL ? ev->subsystem : "engine", ev->text != NULL ? ev->text : "");
 }
 

@@ -75,6 +75,10 @@ WSC_API int wsc_engine_new(const char *url, const wsc_callbacks *cb, void *user,
  * blocks: until stopped; not inside its callbacks · errors: none */
 WSC_API void wsc_engine_free(wsc_engine *e);
 
+/* Tells the engines of a process apart, in log records and elsewhere: 1, 2, 3 ... in the order they were made.
+ * owns: nothing · threads: any · blocks: no · errors: 0 for NULL */
+WSC_API uint64_t wsc_engine_id(const wsc_engine *e);
+
 /* start  what: dials, runs on_open and returns when that returned. The first start is not retried (option).
  *        on_open_timeout_ms and the context end it: socket closed, nothing goes on behind · errors: STATE (running
  *        already: nothing changes; or neither callbacks nor a loop), IN_CALLBACK, TIMEOUT, CANCELED (also by a stop),

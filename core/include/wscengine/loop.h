@@ -28,7 +28,7 @@ extern "C" {
   XX(OP_DONE, 12, 0, "the operation with this token has ended: status, error, op") \
   XX(STOPPED, 13, 1, "the run has ended: status is the stop reason; none after a first start that failed") \
   XX(TRACE, 14, 0, "reserved for the tracer") \
-  XX(LOG, 15, 0, "a log line: level, subsystem, text")
+  XX(LOG, 15, 0, "a log record: level, subsystem, session_id, text, received_ns (when), count (lost before it)")
 
 enum wsc_event_type {
 #define XX(name, number, session, doc) WSC_EVENT_##name = number,

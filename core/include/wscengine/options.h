@@ -53,8 +53,10 @@ extern "C" {
      "the host dials and reads: the engine asks by DO_ events (tier 2)") \
   XX(ASK_BEFORE_ATTEMPT, 17, BOOL, ENGINE, 0, 0, 1, "", "", "", "", \
      "raise BEFORE_ATTEMPT events (tier 2; set by itself when the callback is given)") \
-  XX(LOG_LEVEL, 18, INT, ENGINE, 0, 0, 4, "", "log_level", "-v", "LogLevel", \
-     "0 off, 1 errors, 2 warnings, 3 information, 4 debug") \
+  XX(LOG_LEVEL, 18, INT, ENGINE, 0, 0, 5, "", "log_level", "-v", "LogLevel", \
+     "0 off, 1 errors, 2 warnings, 3 information, 4 debug, 5 every frame too") \
+  XX(LOG_PREVIEW_BYTES, 20, INT, ENGINE, 0, 0, 256, "bytes", "log_preview_bytes", "--log-preview", "LogPreviewBytes", \
+     "how much of each frame's payload level 5 shows; 0: none of it") \
   XX(CONNECT_TIMEOUT_MS, 30, INT, CONNECTION, 30000, 0, 86400000, "ms", "connect_timeout", "--connect-timeout", \
      "ConnectTimeoutMs", "one dial: look-up, TCP, TLS and upgrade together; 0: no limit") \
   XX(CLOSE_TIMEOUT_MS, 31, INT, CONNECTION, 5000, 1, 86400000, "ms", "close_timeout", "", "CloseTimeoutMs", \
@@ -168,6 +170,9 @@ extern "C" {
   XX(TLS_RESUME, 118, BOOL, CONNECTION, 1, 0, 1, "", "tls_resume", "--no-tls-resume", "TlsResume", \
      "a reconnect goes on with the TLS session of the connection before it: one round trip and a signature less")
 
+/* Options whose values are secrets, or may contain one: never in a log record. */
+#define WSC_SECRET_OPTION_MAP(XX) XX(HEADER) XX(COOKIE) XX(PROXY)
+
 enum wsc_option {
 #define XX(name, id, type, scope, def, min, max, unit, py, flag, go, doc) WSC_OPT_##name = id,
   WSC_OPTION_MAP(XX)
@@ -185,11 +190,14 @@ enum wsc_give_up {
   WSC_GIVE_UP_RESOLVE = 8    /* a host name that does not exist */
 };
 
+enum wsc_option_flags { WSC_OPTION_SECRET = 1 }; /* show its name only */
+
 typedef struct wsc_option_description {
   uint32_t struct_size;
   int id, type, scope;
   int64_t default_value, min, max;
   const char *name, *unit, *python_name, *flag, *go_name, *doc; /* static */
+  uint32_t flags;                                               /* enum wsc_option_flags */
 } wsc_option_description;
 
 /* A set of options. Engines and connections copy what they need: it may be changed or freed right after.
