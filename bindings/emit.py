@@ -140,6 +140,9 @@ PYTHON_ENUMS = {
     "wsc_event_type": ("EventType", "WSC_EVENT_", "Type of an event."),
     "wsc_event_flags": ("EventFlags", "WSC_EVENT_", "Flags of an event."),
     "wsc_log_level": ("LogLevel", "WSC_LOG_", "Level of a log record."),
+    "wsc_trace_name": ("TraceName", "WSC_TRACE_", "Names of spans, their events and attributes; wsc_trace_name has the texts."),
+    "wsc_span_kind": ("SpanKind", "WSC_SPAN_", "Kind of a span, as OpenTelemetry numbers them."),
+    "wsc_attribute_type": ("AttributeType", "WSC_ATTRIBUTE_", "Type of a span's attribute."),
     "wsc_option_flags": ("OptionFlags", "WSC_OPTION_", "Flags of an option's description."),
 }
 TABLE_ONLY = ("wsc_option_type", "wsc_option_scope")  # the tables spell these

@@ -6,7 +6,7 @@ package abi
 // The ABI these constants were read from.
 const (
 	Version = "0.1.0"
-	Hash    = "a915f8d9e5de65e7c88b8fe96d7acfdfe7a5db82dbb188400021ffa3c0965c5a"
+	Hash    = "e16845a38673df518b36eadf41e27ac91487d1cfaf0aba15270c0797078266ae"
 )
 
 // What a call of the C library returned.
@@ -212,6 +212,60 @@ const (
 	LogLevelInfo    = 3
 	LogLevelDebug   = 4
 	LogLevelTrace   = 5
+)
+
+// Names of spans, their events and attributes; wsc_trace_name has the texts.
+const (
+	TraceNameSpanStart                    = 1
+	TraceNameSpanStop                     = 2
+	TraceNameSpanBackgroundStart          = 3
+	TraceNameSpanBackgroundRun            = 4
+	TraceNameSpanBackgroundShutdown       = 5
+	TraceNameSpanBackgroundRestart        = 6
+	TraceNameSpanOnOpen                   = 7
+	TraceNameSpanOnMessage                = 8
+	TraceNameSpanOnReadError              = 9
+	TraceNameSpanOnClose                  = 10
+	TraceNameSpanOnCloseError             = 11
+	TraceNameSpanOnRestartError           = 12
+	TraceNameSpanDial                     = 20
+	TraceNameSpanClose                    = 21
+	TraceNameSpanPing                     = 22
+	TraceNameSpanRead                     = 23
+	TraceNameSpanWrite                    = 24
+	TraceNameEventWorkerExit              = 40
+	TraceNameEventConnectionClosed        = 41
+	TraceNameEventExit                    = 42
+	TraceNameEventMessageReceived         = 43
+	TraceNameAttributeCloseCode           = 60
+	TraceNameAttributeCloseReason         = 61
+	TraceNameAttributeRestart             = 62
+	TraceNameAttributeSessionId           = 63
+	TraceNameAttributeWorkerId            = 64
+	TraceNameAttributeSkipCloseConnection = 65
+	TraceNameAttributeHasCloseMessage     = 66
+	TraceNameAttributeMessageLength       = 67
+	TraceNameAttributeMessageOpcode       = 68
+	TraceNameAttributeAutoReconnect       = 69
+	TraceNameAttributeRetryCount          = 70
+	TraceNameAttributeUrlFull             = 80
+	TraceNameAttributeWsCloseCode         = 81
+	TraceNameAttributeWsCloseReason       = 82
+	TraceNameAttributeWsMessageSize       = 83
+	TraceNameAttributeWsMessageOpcode     = 84
+)
+
+// Kind of a span, as OpenTelemetry numbers them.
+const (
+	SpanKindInternal = 1
+	SpanKindClient   = 3
+)
+
+// Type of a span's attribute.
+const (
+	AttributeTypeInt  = 1
+	AttributeTypeBool = 2
+	AttributeTypeStr  = 3
 )
 
 // Flags of an option's description.

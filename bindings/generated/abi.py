@@ -6,7 +6,7 @@ import enum
 from typing import NamedTuple, TypedDict
 
 ABI_VERSION = "0.1.0"
-ABI_HASH = "a915f8d9e5de65e7c88b8fe96d7acfdfe7a5db82dbb188400021ffa3c0965c5a"
+ABI_HASH = "e16845a38673df518b36eadf41e27ac91487d1cfaf0aba15270c0797078266ae"
 
 
 class Status(enum.IntEnum):
@@ -230,6 +230,63 @@ class LogLevel(enum.IntEnum):
     INFO = 3
     DEBUG = 4
     TRACE = 5
+
+
+class TraceName(enum.IntEnum):
+    """Names of spans, their events and attributes; wsc_trace_name has the texts."""
+
+    SPAN_START = 1
+    SPAN_STOP = 2
+    SPAN_BACKGROUND_START = 3
+    SPAN_BACKGROUND_RUN = 4
+    SPAN_BACKGROUND_SHUTDOWN = 5
+    SPAN_BACKGROUND_RESTART = 6
+    SPAN_ON_OPEN = 7
+    SPAN_ON_MESSAGE = 8
+    SPAN_ON_READ_ERROR = 9
+    SPAN_ON_CLOSE = 10
+    SPAN_ON_CLOSE_ERROR = 11
+    SPAN_ON_RESTART_ERROR = 12
+    SPAN_DIAL = 20
+    SPAN_CLOSE = 21
+    SPAN_PING = 22
+    SPAN_READ = 23
+    SPAN_WRITE = 24
+    EVENT_WORKER_EXIT = 40
+    EVENT_CONNECTION_CLOSED = 41
+    EVENT_EXIT = 42
+    EVENT_MESSAGE_RECEIVED = 43
+    ATTRIBUTE_CLOSE_CODE = 60
+    ATTRIBUTE_CLOSE_REASON = 61
+    ATTRIBUTE_RESTART = 62
+    ATTRIBUTE_SESSION_ID = 63
+    ATTRIBUTE_WORKER_ID = 64
+    ATTRIBUTE_SKIP_CLOSE_CONNECTION = 65
+    ATTRIBUTE_HAS_CLOSE_MESSAGE = 66
+    ATTRIBUTE_MESSAGE_LENGTH = 67
+    ATTRIBUTE_MESSAGE_OPCODE = 68
+    ATTRIBUTE_AUTO_RECONNECT = 69
+    ATTRIBUTE_RETRY_COUNT = 70
+    ATTRIBUTE_URL_FULL = 80
+    ATTRIBUTE_WS_CLOSE_CODE = 81
+    ATTRIBUTE_WS_CLOSE_REASON = 82
+    ATTRIBUTE_WS_MESSAGE_SIZE = 83
+    ATTRIBUTE_WS_MESSAGE_OPCODE = 84
+
+
+class SpanKind(enum.IntEnum):
+    """Kind of a span, as OpenTelemetry numbers them."""
+
+    INTERNAL = 1
+    CLIENT = 3
+
+
+class AttributeType(enum.IntEnum):
+    """Type of a span's attribute."""
+
+    INT = 1
+    BOOL = 2
+    STR = 3
 
 
 # Status -> (exception class of the package, text); '' where a status is no error.

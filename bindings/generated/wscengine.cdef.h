@@ -222,6 +222,57 @@ enum wsc_log_level {
   WSC_LOG_TRACE = 5,
 };
 
+enum wsc_trace_name {
+  WSC_TRACE_SPAN_START = 1,
+  WSC_TRACE_SPAN_STOP = 2,
+  WSC_TRACE_SPAN_BACKGROUND_START = 3,
+  WSC_TRACE_SPAN_BACKGROUND_RUN = 4,
+  WSC_TRACE_SPAN_BACKGROUND_SHUTDOWN = 5,
+  WSC_TRACE_SPAN_BACKGROUND_RESTART = 6,
+  WSC_TRACE_SPAN_ON_OPEN = 7,
+  WSC_TRACE_SPAN_ON_MESSAGE = 8,
+  WSC_TRACE_SPAN_ON_READ_ERROR = 9,
+  WSC_TRACE_SPAN_ON_CLOSE = 10,
+  WSC_TRACE_SPAN_ON_CLOSE_ERROR = 11,
+  WSC_TRACE_SPAN_ON_RESTART_ERROR = 12,
+  WSC_TRACE_SPAN_DIAL = 20,
+  WSC_TRACE_SPAN_CLOSE = 21,
+  WSC_TRACE_SPAN_PING = 22,
+  WSC_TRACE_SPAN_READ = 23,
+  WSC_TRACE_SPAN_WRITE = 24,
+  WSC_TRACE_EVENT_WORKER_EXIT = 40,
+  WSC_TRACE_EVENT_CONNECTION_CLOSED = 41,
+  WSC_TRACE_EVENT_EXIT = 42,
+  WSC_TRACE_EVENT_MESSAGE_RECEIVED = 43,
+  WSC_TRACE_ATTRIBUTE_CLOSE_CODE = 60,
+  WSC_TRACE_ATTRIBUTE_CLOSE_REASON = 61,
+  WSC_TRACE_ATTRIBUTE_RESTART = 62,
+  WSC_TRACE_ATTRIBUTE_SESSION_ID = 63,
+  WSC_TRACE_ATTRIBUTE_WORKER_ID = 64,
+  WSC_TRACE_ATTRIBUTE_SKIP_CLOSE_CONNECTION = 65,
+  WSC_TRACE_ATTRIBUTE_HAS_CLOSE_MESSAGE = 66,
+  WSC_TRACE_ATTRIBUTE_MESSAGE_LENGTH = 67,
+  WSC_TRACE_ATTRIBUTE_MESSAGE_OPCODE = 68,
+  WSC_TRACE_ATTRIBUTE_AUTO_RECONNECT = 69,
+  WSC_TRACE_ATTRIBUTE_RETRY_COUNT = 70,
+  WSC_TRACE_ATTRIBUTE_URL_FULL = 80,
+  WSC_TRACE_ATTRIBUTE_WS_CLOSE_CODE = 81,
+  WSC_TRACE_ATTRIBUTE_WS_CLOSE_REASON = 82,
+  WSC_TRACE_ATTRIBUTE_WS_MESSAGE_SIZE = 83,
+  WSC_TRACE_ATTRIBUTE_WS_MESSAGE_OPCODE = 84,
+};
+
+enum wsc_span_kind {
+  WSC_SPAN_INTERNAL = 1,
+  WSC_SPAN_CLIENT = 3,
+};
+
+enum wsc_attribute_type {
+  WSC_ATTRIBUTE_INT = 1,
+  WSC_ATTRIBUTE_BOOL = 2,
+  WSC_ATTRIBUTE_STR = 3,
+};
+
 typedef struct wsc_allocator {
   uint32_t struct_size;
   uint32_t flags;
@@ -393,6 +444,23 @@ typedef struct wsc_log {
   void (*record)(void *, const wsc_log_record *);
 } wsc_log;
 
+typedef struct wsc_attribute {
+  const char *name;
+  const char *text;
+  int64_t number;
+  int32_t type;
+  uint32_t flags;
+} wsc_attribute;
+
+typedef struct wsc_tracer {
+  uint32_t struct_size;
+  uint32_t flags;
+  void *(*span_start)(void *, void *, const char *, int, int64_t, const wsc_attribute *, size_t);
+  void (*span_event)(void *, void *, const char *, int64_t, const wsc_attribute *, size_t);
+  void (*span_attributes)(void *, void *, const wsc_attribute *, size_t);
+  void (*span_end)(void *, void *, int64_t, int, const wsc_error *);
+} wsc_tracer;
+
 const char *wsc_version(void);
 const char *wsc_version_libraries(void);
 const char *wsc_version_features(void);
@@ -459,6 +527,7 @@ int64_t wsc_connection_last_rtt_ns(const wsc_connection *k);
 int wsc_engine_new(const char *url, const wsc_callbacks *cb, void *user, const wsc_options *o, wsc_engine **out, wsc_error **err);
 void wsc_engine_free(wsc_engine *e);
 uint64_t wsc_engine_id(const wsc_engine *e);
+void *wsc_engine_span(const wsc_engine *e);
 int wsc_engine_start(wsc_engine *e, const wsc_context *c, wsc_error **err);
 int wsc_engine_start_begin(wsc_engine *e, const wsc_context *c, uint64_t token, wsc_op **op, wsc_error **err);
 int wsc_engine_stop(wsc_engine *e, const wsc_context *c, wsc_error **err);
@@ -522,3 +591,5 @@ void wsc_response_free(wsc_response *r);
 int wsc_response_set(wsc_response *r, int status, const char *reason);
 int wsc_response_add_header(wsc_response *r, const char *name, const char *value);
 int wsc_options_set_log(wsc_options *o, const wsc_log *vtable, void *self);
+const char *wsc_trace_name(int name);
+int wsc_options_set_tracer(wsc_options *o, const wsc_tracer *vtable, void *self);

@@ -7,6 +7,7 @@
 struct callback_frame {
   const wsc_engine *engine;
   const wsc_event *event;
+  void *span; /* the tracer's; NULL: none */
   struct callback_frame *outer;
 };
 

@@ -46,6 +46,7 @@ struct connection_owner {
   int (*read)(void *self, wsc_connection *k, wsc_message *out);
   void (*log)(void *self, int level, const char *subsystem, const char *session_id, const char *text);
   int log_level;
+  wsc_engine *traced; /* whose tracer is told of verbs; NULL: none */
 };
 
 /* Counters, and nothing else: they are summed up as an array. */
@@ -92,7 +93,8 @@ struct wsc_connection {
   wsc_options *options;
   struct url url;
   struct tls_context *trust;
-  bool traces; /* what goes over the wire is logged */
+  bool traces;        /* what goes over the wire is logged */
+  wsc_engine *traced; /* whose tracer is told of verbs; NULL: nobody's */
   int64_t connect_timeout_ns, close_timeout_ns;
   uint64_t receive_bytes, send_bytes, fragment_bytes, compress_from;
 

@@ -6,6 +6,7 @@
 #include "mem.h"
 #include "os.h"
 #include "sized.h"
+#include "trace_verbs.h"
 #include "utf8.h"
 #include "wire_log.h"
 
@@ -66,6 +67,7 @@ int connection_new(wsc_loop *loop, struct actor *actor, const struct url *url, w
   k->loop = loop;
   k->owner = owner;
   k->owner_self = owner_self;
+  k->traced = owner ? owner->traced : NULL;
   k->traces = owner && owner->log_level >= WSC_LOG_TRACE;
   k->options = options_ref(options);
   k->rtt_last_ns = k->rtt_smoothed_ns = -1;
@@ -278,6 +280,7 @@ int wsc_connection_read_begin(wsc_connection *k, const wsc_context *c, uint64_t 
 int wsc_connection_read(wsc_connection *k, const wsc_context *c, wsc_message *out, wsc_error **err) {
   if (!out || out->struct_size < FIRST_MESSAGE)
     return error_set(err, WSC_ERR_INVALID, "read: out is NULL or its struct_size is not set");
+  if (k && k->traced) return traced_read(k, c, out, err);
   wsc_op *op;
   int r = wsc_connection_read_begin(k, c, 0, &op, err);
   if (r) return r;
@@ -351,6 +354,7 @@ int wsc_connection_write(wsc_connection *k, const wsc_context *c, int type, cons
                          wsc_error **err) {
   int r = usable(k, "write", err);
   if (r || (r = send_check(type, p, n, err))) return r;
+  if (k->traced) return traced_write(k, c, type, p, n, err);
   if (c && wsc_cancel_fired(c->cancel)) return error_set(err, WSC_ERR_CANCELED, "write: canceled before it began");
   r = write_now(k, type, p, n, err);
   if (r != WSC_AGAIN) return r;
@@ -383,6 +387,7 @@ int wsc_connection_write_many(wsc_connection *k, const wsc_context *c, const wsc
   for (size_t i = 0; !r && i < count; i++)
     r = send_check((int)messages[i].type, messages[i].data, messages[i].length, err);
   if (r) return r;
+  if (k->traced) return traced_write_many(k, c, messages, count, err);
   size_t at = 0;
   pthread_mutex_lock(&k->lock);
   if (k->writes.head) r = WSC_AGAIN;
@@ -431,6 +436,7 @@ int wsc_connection_ping_begin(wsc_connection *k, const wsc_context *c, uint64_t 
 }
 
 int wsc_connection_ping(wsc_connection *k, const wsc_context *c, int64_t *rtt_ns, wsc_error **err) {
+  if (k && k->traced) return traced_ping(k, c, rtt_ns, err);
   wsc_op *op;
   int r = wsc_connection_ping_begin(k, c, 0, &op, err);
   if (r) return r;
@@ -472,6 +478,7 @@ int wsc_connection_close_begin(wsc_connection *k, const wsc_context *c, int code
 }
 
 int wsc_connection_close(wsc_connection *k, const wsc_context *c, int code, const char *reason, wsc_error **err) {
+  if (k && k->traced) return traced_close(k, c, code, reason, err);
   wsc_op *op;
   int r = wsc_connection_close_begin(k, c, code, reason, 0, &op, err);
   return r ? r : op_finish(op, err);

@@ -7,6 +7,7 @@
 #include "frame.h"
 #include "mem.h"
 #include "os.h"
+#include "trace.h"
 #include "utf8.h"
 
 #include <string.h>
@@ -86,6 +87,25 @@ static void take_all(struct crew *c, struct share *s, const wsc_event *ev) {
   callback_pop();
 }
 
+/* The same, with the spans of each message. */
+static void take_all_traced(struct crew *c, struct share *s, const wsc_event *ev) {
+  wsc_engine *e = ev->engine;
+  struct wsc_batch *b = ev->core;
+  struct callback_frame f = {.engine = e, .event = ev};
+  for (uint32_t at; (at = atomic_fetch_add_explicit(&b->cursor, 1, memory_order_relaxed)) < b->count;) {
+    const wsc_record *r = &b->records[at];
+    if (at == b->count - 1 && ev->count > 1) taken(c, s, ev);
+    struct trace_call call = {0};
+    trace_message_before(e, ev, r->type, r->length, &call);
+    f.span = call.span;
+    callback_push(&f);
+    if (e->callbacks.on_message)
+      e->callbacks.on_message(ev->session, r->type, ev->arena + r->offset, r->length, e->user);
+    callback_pop();
+    trace_after(e, ev, &call, WSC_OK);
+  }
+}
+
 /* Lets one more thread take from the batch, if there is one to be had. It is entered here, on that thread's behalf, so that the batch is
  * still there when it comes. */
 static void offer(struct crew *c, struct share *s) {
@@ -130,7 +150,8 @@ static void withdraw(struct crew *c, struct share *s) {
 static void read_share(struct crew *c, struct share *s) {
   wsc_event mine = s->event;
   offer(c, s);
-  take_all(c, s, &mine);
+  if (mine.engine->trace) take_all_traced(c, s, &mine);
+  else take_all(c, s, &mine);
   withdraw(c, s);
   wsc_event_leave(&mine);
   share_unref(s);
@@ -139,7 +160,8 @@ static void read_share(struct crew *c, struct share *s) {
 static void run_batch(struct crew *c, wsc_event *ev) {
   struct share *s = ev->engine->reader_count > 1 && ev->count > 1 ? mem_zalloc(sizeof *s) : NULL;
   if (!s) { /* the usual case; without memory one reader is better than none */
-    take_all(c, NULL, ev);
+    if (ev->engine->trace) take_all_traced(c, NULL, ev);
+    else take_all(c, NULL, ev);
     wsc_event_leave(ev);
     return;
   }
@@ -175,6 +197,10 @@ static void run_event(struct crew *c, wsc_event *ev) {
   wsc_close close_reply = {.struct_size = sizeof close_reply};
   struct callback_frame f = {.engine = e, .event = ev};
   const wsc_callbacks *cb = e ? &e->callbacks : NULL;
+  struct trace *trace = e ? e->trace : NULL;
+  struct trace_call call = {0};
+  if (trace) trace_before(e, ev, &call);
+  f.span = call.span;
   callback_push(&f);
   switch (ev->type) {
   case WSC_EVENT_OPENED:
@@ -202,6 +228,7 @@ static void run_event(struct crew *c, wsc_event *ev) {
   default: break; /* a completion nobody on this loop listens for */
   }
   callback_pop();
+  if (trace) trace_after(e, ev, &call, reply.status ? WSC_ERR_HOST : WSC_OK);
   wsc_event_done(ev, &reply);
 }
 

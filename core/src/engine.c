@@ -6,6 +6,7 @@
 #include "mem.h"
 #include "os.h"
 #include "sized.h"
+#include "trace.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -60,6 +61,7 @@ static void destroy(struct actor *a) {
   wsc_options_free(e->options);
   pthread_mutex_destroy(&e->lock);
   log_free(e);
+  trace_free(e->trace);
   actor_bury(a, release_memory);
 }
 
@@ -121,6 +123,10 @@ int wsc_engine_new(const char *url, const wsc_callbacks *cb, void *user, const w
   }
   e->base_options = options_ref(e->options);
   e->log.hook = options_log(e->base_options, &e->log.hook_self);
+  if (e->has_callbacks && trace_new(e)) {
+    r = error_set(err, WSC_ERR_NOMEM, "out of memory for an engine");
+    goto fail;
+  }
   bool hook = options_int(o, WSC_OPT_ASK_BEFORE_ATTEMPT) || e->callbacks.before_attempt; /* only it changes the URL */
   if (hook && url_copy(&e->url, &e->base_url)) {
     r = error_set(err, WSC_ERR_NOMEM, "out of memory for an engine");
@@ -134,7 +140,7 @@ int wsc_engine_new(const char *url, const wsc_callbacks *cb, void *user, const w
   if (e->url.secure && !e->host.used && (r = tls_context_new(e->options, &e->trust, err))) goto fail;
   int level = (int)options_int(e->options, WSC_OPT_LOG_LEVEL);
   if (e->has_callbacks && !e->log.hook) level = 0; /* nobody would listen */
-  e->owner = (struct connection_owner){engine_read, on_log, level};
+  e->owner = (struct connection_owner){engine_read, on_log, level, e->trace ? e : NULL};
   *out = e;
   return WSC_OK;
 fail:
@@ -149,6 +155,9 @@ int wsc_loop_add(wsc_loop *l, wsc_engine *e) {
   int r = e->joined ? WSC_ERR_STATE : actor_join(&e->actor, l);
   if (!r) {
     e->joined = true;
+    trace_free(e->trace);
+    e->trace = NULL;
+    e->owner.traced = NULL;
     e->has_callbacks = false; /* a host's loop has no crew: its callbacks are the host's to run */
   }
   pthread_mutex_unlock(&e->lock);
@@ -205,6 +214,7 @@ void wsc_engine_free(wsc_engine *e) {
     return;
   }
   if (!inside) log_close(e);
+  if (!inside && e->trace) trace_close(e);
   actor_unref(&e->actor);
 }
 
@@ -226,24 +236,33 @@ static int join_loop(wsc_engine *e, wsc_error **err) {
   return r ? error_set(err, r, "start: out of memory") : WSC_OK;
 }
 
+/* The lock is held. */
+static int begin_start(wsc_engine *e, const wsc_context *c, uint64_t token, wsc_op **op, wsc_error **err) {
+  if (run_is_on(e)) return error_set(err, WSC_ERR_STATE, "start: the engine is running already");
+  int r = join_loop(e, err);
+  if (!r && restore_attempt(e)) r = error_set(err, WSC_ERR_NOMEM, "start: out of memory");
+  if (!r) r = op_new(OP_START, &e->actor, e, e->user, c, token, op, err);
+  if (r) return r;
+  e->start = *op;
+  e->runs++;
+  e->wishes = WISH_START;
+  e->stop_overdue = false;
+  engine_set_failure(e, NULL);
+  if (e->owner.log_level >= WSC_LOG_DEBUG) log_options(e);
+  return WSC_OK;
+}
+
 int wsc_engine_start_begin(wsc_engine *e, const wsc_context *c, uint64_t token, wsc_op **out, wsc_error **err) {
   int r = engine_usable(e, "start", err);
   if (r) return r;
   wsc_op *op = NULL;
+  struct trace_start spans;
+  if (e->trace) trace_start_begin(e, c, &spans);
   pthread_mutex_lock(&e->lock);
-  if (run_is_on(e)) r = error_set(err, WSC_ERR_STATE, "start: the engine is running already");
-  if (!r) r = join_loop(e, err);
-  if (!r && restore_attempt(e)) r = error_set(err, WSC_ERR_NOMEM, "start: out of memory");
-  if (!r) r = op_new(OP_START, &e->actor, e, e->user, c, token, &op, err);
-  if (!r) {
-    e->start = op;
-    e->runs++;
-    e->wishes = WISH_START;
-    e->stop_overdue = false;
-    engine_set_failure(e, NULL);
-    if (e->owner.log_level >= WSC_LOG_DEBUG) log_options(e);
-  }
+  r = begin_start(e, c, token, &op, err);
+  if (!r && e->trace) trace_started(e, &spans);
   pthread_mutex_unlock(&e->lock);
+  if (r && e->trace) trace_start_refused(e, &spans, r, err ? *err : NULL);
   if (r) return r;
   engine_kick(e);
   return op_begun(op, out);
@@ -253,7 +272,10 @@ int wsc_engine_start(wsc_engine *e, const wsc_context *c, wsc_error **err) {
   if (e && callback_of(e)) return error_set(err, WSC_ERR_IN_CALLBACK, "start: not inside a callback of this engine");
   wsc_op *op;
   int r = wsc_engine_start_begin(e, c, 0, &op, err);
-  return r ? r : op_finish(op, err);
+  if (r) return r;
+  r = op_finish(op, err);
+  if (e->trace) trace_settle(e);
+  return r;
 }
 
 static void set_stop_deadline(const wsc_engine *e, wsc_op *op) {
@@ -291,8 +313,11 @@ int wsc_engine_stop_begin(wsc_engine *e, const wsc_context *c, uint64_t token, w
 
 int wsc_engine_stop(wsc_engine *e, const wsc_context *c, wsc_error **err) {
   wsc_op *op;
+  void *span = e && e->trace ? trace_stop(e, c) : NULL;
   int r = wsc_engine_stop_begin(e, c, 0, &op, err);
-  return r ? r : op_finish(op, err);
+  if (!r) r = op_finish(op, err);
+  if (span) trace_verb_end(e, span, r, err ? *err : NULL);
+  return r;
 }
 
 int wsc_engine_wait_begin(wsc_engine *e, const wsc_context *c, uint64_t token, wsc_op **out, wsc_error **err) {

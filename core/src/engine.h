@@ -89,6 +89,7 @@ struct host_link {
   int64_t due_ns;
 };
 
+struct trace;
 struct log_entry;
 
 struct log_queue {      /* log.c's */
@@ -163,6 +164,7 @@ struct wsc_engine {
   int64_t rtt_last_ns, rtt_smoothed_ns;
 
   struct log_queue log;
+  struct trace *trace; /* NULL: no tracer */
 };
 
 /* engine.c */

@@ -4,6 +4,7 @@
 #include "error.h"
 #include "mem.h"
 #include "os.h"
+#include "trace.h"
 
 #include <string.h>
 
@@ -28,6 +29,7 @@ static void dial(wsc_engine *e, uint64_t attempt) {
   drop_session(e);
   e->reading = e->draining = e->drop = e->grace_over = e->closing = false;
   engine_set_control(e);
+  if (e->trace) trace_dial(e);
   e->session = session_new(e, attempt);
   if (!e->session || link_dial(e)) {
     if (!e->failure)
@@ -51,6 +53,7 @@ static void note_abort(wsc_engine *e, int status, int64_t now) {
 
 static void cancel_dial(wsc_engine *e, int status, int64_t now) {
   note_abort(e, status, now);
+  if (e->trace) trace_dialed(e, e->failure);
   link_abort(e, 0);
 }
 
@@ -97,6 +100,7 @@ static void start_done(wsc_engine *e, int status) {
     error = error_make(&info, told ? "start failed" : "start failed: %s", wsc_status_text(info.status));
     status = info.status;
   }
+  if (e->trace) trace_start_done(e, status, error);
   op_complete(op, status, error);
   if (status == WSC_OK && !e->life.stop && !e->life.exit) complete_all(&e->settles, WSC_OK, NULL);
 }
@@ -104,6 +108,7 @@ static void start_done(wsc_engine *e, int status) {
 /* ---- sessions ------------------------------------------------------------------------------------------------------ */
 
 static void opened(wsc_engine *e, bool restarting) {
+  if (e->trace) trace_dialed(e, NULL);
   e->session->epoch = ++e->sessions;
   if (restarting) {
     e->reconnects++;
@@ -160,6 +165,7 @@ static void closed(wsc_engine *e, bool has_close) {
 static void close_session(wsc_engine *e, bool use_reply) {
   int code = use_reply && e->answer.close_code ? e->answer.close_code : WSC_CLOSE_GOING_AWAY;
   const char *reason = use_reply && e->answer.close_code ? e->answer.close_reason : use_reply ? "Going Away" : "";
+  if (e->trace) trace_close_begun(e, code, reason);
   link_shut(e, code, reason);
   e->closing = true;
 }

@@ -3,6 +3,7 @@
 #include "engine.h"
 #include "error.h"
 #include "os.h"
+#include "trace.h"
 
 #include <stdatomic.h>
 
@@ -72,6 +73,7 @@ static bool failed_dial_input(wsc_engine *e, struct lifecycle_input *in) {
   in->fatal = (uint32_t)error_fatal(e->failure);
   in->retry_after_ms = error_retry_after_ms(e->failure);
   e->failed_attempts++;
+  if (e->trace) trace_dialed(e, e->failure);
   return true;
 }
 
@@ -102,6 +104,7 @@ static bool link_input(wsc_engine *e, unsigned *news, struct lifecycle_input *in
   in->kind = IN_CLOSED;
   in->ok = !c || c->timer != WSC_TIMER_CLOSE;
   if (!in->ok) engine_set_failure(e, link_error(e));
+  if (e->trace) trace_close_done(e, in->ok ? NULL : e->failure);
   return true;
 }
 

@@ -30,6 +30,9 @@ struct wsc_options {
   const wsc_log *log; /* &log_copy or NULL */
   wsc_log log_copy;
   void *log_self;
+  const wsc_tracer *tracer; /* &tracer_copy or NULL */
+  wsc_tracer tracer_copy;
+  void *tracer_self;
   bool set[ROWS];
   union value values[ROWS];
 };
@@ -162,6 +165,18 @@ int wsc_options_set_log(wsc_options *o, const wsc_log *vtable, void *self) {
   return WSC_OK;
 }
 
+int wsc_options_set_tracer(wsc_options *o, const wsc_tracer *vtable, void *self) {
+  if (o == NULL) return WSC_ERR_INVALID;
+  if (vtable != NULL && (vtable->struct_size < FIRST_TRACER || vtable->flags != 0 || vtable->span_start == NULL ||
+                         vtable->span_event == NULL || vtable->span_end == NULL))
+    return WSC_ERR_INVALID;
+  if (o->frozen) return WSC_ERR_STATE;
+  if (vtable != NULL) sized_read(&o->tracer_copy, sizeof o->tracer_copy, vtable);
+  o->tracer = vtable != NULL ? &o->tracer_copy : NULL;
+  o->tracer_self = self;
+  return WSC_OK;
+}
+
 static int copy_row(wsc_options *to, const wsc_options *from, int row) {
   const union value *v = &from->values[row];
   if (is_number(row)) return wsc_options_set_int(to, rows[row].id, v->number);
@@ -176,6 +191,7 @@ wsc_options *options_copy(const wsc_options *o) {
   wsc_options *copy = wsc_options_new();
   if (copy == NULL || o == NULL) return copy;
   wsc_options_set_log(copy, o->log, o->log_self);
+  wsc_options_set_tracer(copy, o->tracer, o->tracer_self);
   for (int row = 0; row < ROWS; row++) {
     if (o->set[row] && copy_row(copy, o, row) != WSC_OK) {
       wsc_options_free(copy);
@@ -229,4 +245,9 @@ void options_clear(wsc_options *o, int id) {
 const wsc_log *options_log(const wsc_options *o, void **self) {
   if (self != NULL) *self = o != NULL ? o->log_self : NULL;
   return o != NULL ? o->log : NULL;
+}
+
+const wsc_tracer *options_tracer(const wsc_options *o, void **self) {
+  *self = o != NULL ? o->tracer_self : NULL;
+  return o != NULL ? o->tracer : NULL;
 }

@@ -19,6 +19,8 @@ const char *options_name(int id);                                     /* "CA_FIL
 void options_clear(wsc_options *o, int id);                    /* forgets the value or the list; not of a snapshot */
 const wsc_log *options_log(const wsc_options *o, void **self); /* NULL: none */
 
+const wsc_tracer *options_tracer(const wsc_options *o, void **self); /* likewise */
+
 /* Judges one "Name: value" header the user gave: token, no CR/LF/NUL, not one of the handshake's own. Values never
  * appear in the error. */
 int options_check_header(const char *name_and_value, wsc_error **err);

@@ -5,6 +5,7 @@
 #include "error.h"
 #include "mem.h"
 #include "os.h"
+#include "trace_verbs.h"
 
 #include <string.h>
 
@@ -182,7 +183,10 @@ int wsc_engine_write_begin(wsc_engine *e, const wsc_context *c, int type, const 
 int wsc_engine_write(wsc_engine *e, const wsc_context *c, int type, const uint8_t *p, size_t n, wsc_error **err) {
   int r = engine_usable(e, "write", err);
   if (r) return r;
+  void *span = e->trace ? traced_write_begin(e, c, type, n) : NULL;
   wsc_op *op = NULL;
-  if ((r = wsc_engine_write_begin(e, c, type, p, n, 0, &op, err))) return r;
-  return op ? op_finish(op, err) : WSC_OK;
+  r = wsc_engine_write_begin(e, c, type, p, n, 0, &op, err);
+  if (!r && op) r = op_finish(op, err);
+  if (span) trace_verb_end(e, span, r, err ? *err : NULL);
+  return r;
 }

@@ -97,6 +97,51 @@ static void log_line(void *self, int level, const char *subsystem, const char *s
   (void)self, (void)level, (void)subsystem, (void)session_id, (void)text;
 }
 
+static void *span_start(void *self, void *parent, const char *name, int kind, int64_t time_ns, const wsc_attribute *a,
+                        size_t n) {
+  (void)parent, (void)name, (void)kind, (void)time_ns, (void)a, (void)n;
+  return self;
+}
+static void span_event(void *self, void *span, const char *name, int64_t time_ns, const wsc_attribute *a, size_t n) {
+  (void)self, (void)span, (void)name, (void)time_ns, (void)a, (void)n;
+}
+static void span_end(void *self, void *span, int64_t time_ns, int status, const wsc_error *error) {
+  (void)self, (void)span, (void)time_ns, (void)status, (void)error;
+}
+
+static void a_tracer_is_copied(void) {
+  wsc_options *o = wsc_options_new(), *s;
+  const wsc_tracer whole = {
+      .struct_size = sizeof whole, .span_start = span_start, .span_event = span_event, .span_end = span_end};
+  wsc_tracer t = whole;
+  void *self = NULL;
+  int context;
+  CHECK_EQ(wsc_options_set_tracer(o, &t, &context), WSC_OK);
+  t.span_start = NULL;
+  CHECK_EQ(wsc_options_set_tracer(o, &t, &context), WSC_ERR_INVALID);
+  t = whole;
+  t.span_event = NULL;
+  CHECK_EQ(wsc_options_set_tracer(o, &t, &context), WSC_ERR_INVALID);
+  t = whole;
+  t.span_end = NULL;
+  CHECK_EQ(wsc_options_set_tracer(o, &t, &context), WSC_ERR_INVALID);
+  t = whole;
+  t.flags = 1;
+  CHECK_EQ(wsc_options_set_tracer(o, &t, &context), WSC_ERR_INVALID);
+  t = whole;
+  t.struct_size = 4;
+  CHECK_EQ(wsc_options_set_tracer(o, &t, &context), WSC_ERR_INVALID);
+  CHECK_EQ(wsc_options_set_tracer(NULL, &whole, NULL), WSC_ERR_INVALID);
+  CHECK((s = options_snapshot(o)) != NULL);
+  wsc_options_free(o);
+  CHECK(options_tracer(s, &self)->span_start == span_start && self == &context);
+  CHECK_EQ(wsc_options_set_tracer(s, NULL, NULL), WSC_ERR_STATE);
+  wsc_options_free(s);
+  CHECK(options_tracer(NULL, &self) == NULL);
+  CHECK_STR(wsc_trace_name(WSC_TRACE_SPAN_ON_MESSAGE), "wscengine.callback.on_message");
+  CHECK(wsc_trace_name(0) == NULL && wsc_trace_name(-1) == NULL && wsc_trace_name(1000) == NULL);
+}
+
 static void a_log_hook_is_copied(void) {
   wsc_options *o = wsc_options_new();
   wsc_log log = {.struct_size = sizeof log, .line = log_line};
@@ -401,6 +446,7 @@ int main(void) {
   unset_options_have_their_defaults();
   values_are_stored_by_type();
   a_log_hook_is_copied();
+  a_tracer_is_copied();
   a_snapshot_never_changes();
   copying_survives_every_failure();
   numbers_keep_to_their_limits();

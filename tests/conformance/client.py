@@ -35,7 +35,7 @@ LISTS = {"write_many": "texts"}
 NUMBERS = {"code", "timeout_ms", "size", "count", "delay_ms", "retry_delay_ms", "numbered"}
 COMMANDS = """engine free start stop wait exit restart resume pause state is_started session stats write write_many echo
 read ping close cork uncork keep forget connect disconnect refuse reply attempt latch release cancel
-validate close_codes leaks null_handles fork_check""".split()
+validate close_codes leaks spans null_handles fork_check""".split()
 CONTROL = ("release", "cancel", "leaks")  # never queued behind a command that blocks
 
 
@@ -76,6 +76,14 @@ def rules_of(lines):
     return rules
 
 
+def flat_span(event):
+    """A `span` event with its attributes, and those of its events, beside its name: `websocket.message.size=5`."""
+    flat = {k: v for k, v in event.items() if k not in ("attributes", "events")}
+    for inner in event["events"]:
+        flat |= {k: v for k, v in inner.items() if k != "name"}
+    return flat | event["attributes"] | {"events": [inner["name"] for inner in event["events"]]}
+
+
 class Client:
     def __init__(self, run):
         self.run, self.scenario, self.slack = run, run.scenario, run.args.slack
@@ -87,6 +95,7 @@ class Client:
             [],
         )  # all; callbacks not yet expected; actions likewise
         self.results, self.pending = {}, collections.defaultdict(collections.deque)
+        self.spans = []  # not yet expected
         self.next_id, self.closed, self.marked = 1, False, time.monotonic()
         self.baseline = None
         self.ignore = set(self.scenario.get("ignore", ()))
@@ -139,6 +148,8 @@ class Client:
             self.results[event["id"]] = event
         elif kind == "action":
             self.actions.append(event)
+        elif kind == "span":
+            self.spans.append(flat_span(event))
         elif kind in CALLBACKS and kind not in self.ignore:
             self.story.append(event)
 
@@ -194,6 +205,7 @@ class Client:
             "url": self.run.url if url is None else url,
             "options": BASELINE | self.scenario.get("options", {}) | (options or {}),
             "on": rules_of(self.scenario.get("on", ())),
+            "trace": self.scenario.get("trace", False),
         }
 
     def play(self):
@@ -384,6 +396,23 @@ class Client:
         event = self.until(found, step.number("within", BOUND), step.line)
         event["expected"] = True
         self.check(event, step.status or "OK", step.results, step.args[0])
+
+    def do_span(self, step):
+        """span NAME key=value ...: the oldest span of that name which no step has asked for has ended so."""
+
+        def found():
+            return next((s for s in self.spans if s["name"] == step.args[0]), None)
+
+        span = self.until(found, step.number("within", BOUND), step.line)
+        self.spans.remove(span)
+        if wrong := mismatch(span, [p for p in step.pairs if p[0] != "within"]):
+            raise Failed(f"the span is not as expected: {wrong}: {span}")
+
+    def do_no_more_spans(self, step):
+        """Every span has ended, and a step has asked for each."""
+        self.check(self.call({"cmd": "spans"}, "control"), "OK", [("open", "=", "0")], "spans")
+        if self.spans:
+            raise Failed(f"spans nobody expected: {[(s['name'], s['parent']) for s in self.spans]}")
 
     def do_leave(self, step):
         """A callback has returned."""

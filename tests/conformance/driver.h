@@ -56,6 +56,10 @@ void line_error(struct line *l, const char *key, const wsc_error *e);
 void line_response(struct line *l, const char *key, const wsc_response *r);
 void line_message(struct line *l, int type, const uint8_t *p, size_t n);
 
+/* driver_trace.c */
+const wsc_tracer *driver_tracer(void);
+int64_t driver_spans_open(void); /* that have not ended */
+
 /* driver_commands.c */
 void run_command(struct scope *s, const struct json *command, struct line *out); /* appends status and results */
 void commands_end(void);                                                         /* frees what is left */

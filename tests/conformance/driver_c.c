@@ -210,8 +210,8 @@ static int end_lanes(void) {
 }
 
 static void hello(void) {
-  static const char *const features[] = {"threads", "readers", "pause",      "null_handles",
-                                         "fork",    "attempt", "connection", "latches"};
+  static const char *const features[] = {"threads", "readers",    "pause",   "null_handles", "fork",
+                                         "attempt", "connection", "latches", "tracer"};
   struct line l = {0};
   line_text(&l, "event", "hello");
   line_text(&l, "driver", "c");

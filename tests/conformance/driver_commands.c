@@ -108,6 +108,7 @@ static void run_engine(struct scope *s, const struct json *c, struct line *out) 
   if (!script) abort();
   script->command = copy_of(c);
   int status = options_of(c, &o);
+  if (status == WSC_OK && json_int(c, "trace", 0)) status = wsc_options_set_tracer(o, driver_tracer(), NULL);
   if (status == WSC_OK)
     status = wsc_engine_new(json_text(c, "url", NULL), script_callbacks(json_get(c, "on"), &callbacks), script, o,
                             &made, &error);
@@ -511,6 +512,12 @@ static void run_cancel(struct scope *s, const struct json *c, struct line *out) 
   end_with(out, WSC_OK, NULL);
 }
 
+static void run_spans(struct scope *s, const struct json *c, struct line *out) {
+  (void)s, (void)c;
+  line_int(out, "open", driver_spans_open());
+  end_with(out, WSC_OK, NULL);
+}
+
 static void run_leaks(struct scope *s, const struct json *c, struct line *out) {
   (void)s;
   (void)c;
@@ -580,6 +587,7 @@ static const struct {
     {"release", run_release},
     {"cancel", run_cancel},
     {"leaks", run_leaks},
+    {"spans", run_spans},
     {"validate", run_validate},
     {"close_codes", run_close_codes},
     {"null_handles", run_null_handles},

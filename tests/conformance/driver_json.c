@@ -252,6 +252,10 @@ void line_bool(struct line *l, const char *key, bool value) {
   put(l, value ? "true" : "false", value ? 4 : 5);
 }
 
+void line_raw(struct line *l, const char *text, size_t n) {
+  if (n) put(l, text, n);
+}
+
 void line_free(struct line *l) {
   free(l->p);
   *l = (struct line){0};

@@ -38,6 +38,7 @@ void line_bytes(struct line *l, const char *key, const uint8_t *p, size_t n);
 void line_hex(struct line *l, const char *key, const uint8_t *p, size_t n);
 void line_int(struct line *l, const char *key, int64_t value);
 void line_bool(struct line *l, const char *key, bool value);
+void line_raw(struct line *l, const char *text, size_t n); /* as it is: what another line has written */
 void line_free(struct line *l);
 
 #endif

@@ -55,6 +55,7 @@ KEYS = {
     "ignore",
     "url",
     "unchecked",
+    "trace",
 }
 
 

@@ -79,6 +79,11 @@ WSC_API void wsc_engine_free(wsc_engine *e);
  * owns: nothing · threads: any · blocks: no · errors: 0 for NULL */
 WSC_API uint64_t wsc_engine_id(const wsc_engine *e);
 
+/* The tracer's span of the callback of this engine that this thread is in: what a user's own spans have as parent.
+ * owns: the tracer's, valid until the callback returns · threads: the callback's · blocks: no · errors: NULL outside of
+ *       callbacks, and without a tracer */
+WSC_API void *wsc_engine_span(const wsc_engine *e);
+
 /* start  what: dials, runs on_open and returns when that returned. The first start is not retried (option).
  *        on_open_timeout_ms and the context end it: socket closed, nothing goes on behind · errors: STATE (running
  *        already: nothing changes; or neither callbacks nor a loop), IN_CALLBACK, TIMEOUT, CANCELED (also by a stop),
