@@ -166,8 +166,9 @@ void receive_run(wsc_connection *k, int64_t now) {
   size_t room = iov[0].iov_len + (count > 1 ? iov[1].iov_len : 0);
   ssize_t n = read_some(k, iov, count);
   if (n > 0) {
-    if (drained(k, n, room)) k->readable = false;
+    bool dry = drained(k, n, room);
     advance(k, (size_t)n, now);
+    if (dry) k->readable = false; /* under the lock again: who takes a message looks at it */
   } else {
     pthread_mutex_lock(&k->lock);
     if (n != -EAGAIN) {
