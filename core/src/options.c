@@ -1,4 +1,5 @@
-/* Option sets: one word a row of WSC_OPTION_MAP, so that a snapshot is small enough to keep one for each connection.
+/* Option sets: a byte a row of WSC_OPTION_MAP and a few words for each that was set, so that a snapshot is small enough to keep one for each
+ * connection.
  * Setters only store; options_check.c judges. A snapshot never changes again, which is what makes sharing it safe. */
 #include "options.h"
 
@@ -20,6 +21,11 @@ union value {
   struct list *list; /* NULL: empty */
 };
 
+struct setting {
+  int row;
+  union value value;
+};
+
 #define XX(name, id, type, scope, def, min, max, unit, py, flag, go, doc) ROW_##name,
 enum { WSC_OPTION_MAP(XX) ROWS };
 #undef XX
@@ -33,8 +39,9 @@ struct wsc_options {
   const wsc_tracer *tracer; /* &tracer_copy or NULL */
   wsc_tracer tracer_copy;
   void *tracer_self;
-  bool set[ROWS];
-  union value values[ROWS];
+  uint8_t at[ROWS]; /* 1 + where the row's value is; 0: it was not set */
+  uint8_t count, capacity;
+  struct setting *settings;
 };
 
 static const wsc_option_description rows[] = {
@@ -84,20 +91,49 @@ wsc_options *wsc_options_new(void) {
   return o;
 }
 
-static void clear_row(wsc_options *o, int row) {
-  union value *v = &o->values[row];
+/* NULL: it was not set. */
+static union value *value_of(const wsc_options *o, int row) {
+  return o != NULL && o->at[row] != 0 ? &o->settings[o->at[row] - 1].value : NULL;
+}
+
+/* The row's value, made if there is none yet ({0} then); NULL: out of memory. */
+static union value *value_for(wsc_options *o, int row) {
+  union value *v = value_of(o, row);
+  if (v != NULL) return v;
+  if (o->count == o->capacity) {
+    size_t capacity = o->capacity + 4u;
+    struct setting *more = mem_realloc(o->settings, capacity * sizeof *more);
+    if (more == NULL) return NULL;
+    o->settings = more;
+    o->capacity = (uint8_t)capacity;
+  }
+  o->settings[o->count] = (struct setting){.row = row};
+  o->at[row] = ++o->count;
+  return &o->settings[o->count - 1].value;
+}
+
+static void free_value(int row, union value *v) {
   if (rows[row].type == WSC_OPTION_STR) mem_free(v->text);
   if (rows[row].type == WSC_OPTION_LIST) {
     for (size_t i = 0; v->list != NULL && i < v->list->count; i++) mem_free(v->list->items[i]);
     mem_free(v->list);
   }
-  *v = (union value){0};
-  o->set[row] = false;
+}
+
+static void clear_row(wsc_options *o, int row) {
+  union value *v = value_of(o, row);
+  if (v == NULL) return;
+  free_value(row, v);
+  struct setting last = o->settings[--o->count]; /* takes the place that is free now */
+  o->settings[o->at[row] - 1] = last;
+  o->at[last.row] = o->at[row];
+  o->at[row] = 0;
 }
 
 void wsc_options_free(wsc_options *o) {
   if (o == NULL || atomic_fetch_sub_explicit(&o->refs, 1, memory_order_acq_rel) != 1) return;
-  for (int row = 0; row < ROWS; row++) clear_row(o, row);
+  for (unsigned i = 0; i < o->count; i++) free_value(o->settings[i].row, &o->settings[i].value);
+  mem_free(o->settings);
   mem_free(o);
 }
 
@@ -120,8 +156,9 @@ int wsc_options_set_int(wsc_options *o, int id, int64_t value) {
   int row = row_of_type(o, id, WSC_OPTION_INT, WSC_OPTION_BOOL);
   if (row < 0) return WSC_ERR_INVALID;
   if (o->frozen) return WSC_ERR_STATE;
-  o->values[row].number = value;
-  o->set[row] = true;
+  union value *v = value_for(o, row);
+  if (v == NULL) return WSC_ERR_NOMEM;
+  v->number = value;
   return WSC_OK;
 }
 
@@ -133,15 +170,18 @@ int wsc_options_set_str(wsc_options *o, int id, const char *value) {
     clear_row(o, row);
     return WSC_OK;
   }
-  if (rows[row].type == WSC_OPTION_LIST) {
-    if (list_append(&o->values[row].list, value) != WSC_OK) return WSC_ERR_NOMEM;
-  } else {
-    char *copy = mem_strdup(value); /* before the old one goes: value may be it */
-    if (copy == NULL) return WSC_ERR_NOMEM;
-    clear_row(o, row);
-    o->values[row].text = copy;
+  bool list = rows[row].type == WSC_OPTION_LIST;
+  char *copy = list ? NULL : mem_strdup(value); /* before the old one goes: value may be it */
+  union value *v = list || copy != NULL ? value_for(o, row) : NULL;
+  int status = v == NULL ? WSC_ERR_NOMEM : list ? list_append(&v->list, value) : WSC_OK;
+  if (status != WSC_OK) {
+    mem_free(copy);
+    if (list && v != NULL && v->list == NULL) clear_row(o, row); /* it was not set, and is not */
+    return status;
   }
-  o->set[row] = true;
+  if (list) return WSC_OK;
+  mem_free(v->text);
+  v->text = copy;
   return WSC_OK;
 }
 
@@ -177,11 +217,10 @@ int wsc_options_set_tracer(wsc_options *o, const wsc_tracer *vtable, void *self)
   return WSC_OK;
 }
 
-static int copy_row(wsc_options *to, const wsc_options *from, int row) {
-  const union value *v = &from->values[row];
+static int copy_row(wsc_options *to, int row, const union value *v) {
   if (is_number(row)) return wsc_options_set_int(to, rows[row].id, v->number);
   if (rows[row].type == WSC_OPTION_STR) return wsc_options_set_str(to, rows[row].id, v->text);
-  for (size_t i = 0; i < v->list->count; i++) {
+  for (size_t i = 0; v->list != NULL && i < v->list->count; i++) {
     if (wsc_options_set_str(to, rows[row].id, v->list->items[i]) != WSC_OK) return WSC_ERR_NOMEM;
   }
   return WSC_OK;
@@ -192,8 +231,8 @@ wsc_options *options_copy(const wsc_options *o) {
   if (copy == NULL || o == NULL) return copy;
   wsc_options_set_log(copy, o->log, o->log_self);
   wsc_options_set_tracer(copy, o->tracer, o->tracer_self);
-  for (int row = 0; row < ROWS; row++) {
-    if (o->set[row] && copy_row(copy, o, row) != WSC_OK) {
+  for (unsigned i = 0; i < o->count; i++) {
+    if (copy_row(copy, o->settings[i].row, &o->settings[i].value) != WSC_OK) {
       wsc_options_free(copy);
       return NULL;
     }
@@ -216,23 +255,25 @@ wsc_options *options_ref(wsc_options *o) {
 int64_t options_int(const wsc_options *o, int id) {
   int row = row_of(id);
   if (row < 0 || !is_number(row)) return 0;
-  return o != NULL && o->set[row] ? o->values[row].number : rows[row].default_value;
+  const union value *v = value_of(o, row);
+  return v != NULL ? v->number : rows[row].default_value;
 }
 
 bool options_is_set(const wsc_options *o, int id) {
   int row = row_of(id);
-  return o != NULL && row >= 0 && o->set[row];
+  return row >= 0 && value_of(o, row) != NULL;
 }
 
 const char *options_str(const wsc_options *o, int id) {
   int row = row_of_type(o, id, WSC_OPTION_STR, WSC_OPTION_STR);
-  return row >= 0 ? o->values[row].text : NULL;
+  const union value *v = row >= 0 ? value_of(o, row) : NULL;
+  return v != NULL ? v->text : NULL;
 }
 
 const char *options_item(const wsc_options *o, int id, size_t index) {
   int row = row_of_type(o, id, WSC_OPTION_LIST, WSC_OPTION_LIST);
-  if (row < 0 || o->values[row].list == NULL || index >= o->values[row].list->count) return NULL;
-  return o->values[row].list->items[index];
+  const union value *v = row >= 0 ? value_of(o, row) : NULL;
+  return v != NULL && v->list != NULL && index < v->list->count ? v->list->items[index] : NULL;
 }
 
 const char *options_name(int id) { return rows[row_of(id)].name; }
