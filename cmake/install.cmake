@@ -35,5 +35,22 @@ if(TARGET wsc)
   file(RELATIVE_PATH bin_to_lib /x/${CMAKE_INSTALL_BINDIR} /x/${CMAKE_INSTALL_LIBDIR})
   set_target_properties(wsc PROPERTIES INSTALL_RPATH "$ORIGIN/${bin_to_lib}")
   install(TARGETS wsc RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  if(NOT CMAKE_CROSSCOMPILING) # they are printed by wsc itself
+    set(words ${PROJECT_BINARY_DIR}/words)
+    file(MAKE_DIRECTORY ${words})
+    add_custom_command(
+      OUTPUT ${words}/wsc.1 ${words}/wsc ${words}/_wsc ${words}/wsc.fish
+      COMMAND wsc --manual > ${words}/wsc.1
+      COMMAND wsc --completion bash > ${words}/wsc
+      COMMAND wsc --completion zsh > ${words}/_wsc
+      COMMAND wsc --completion fish > ${words}/wsc.fish
+      DEPENDS wsc
+      COMMENT "Writing the manual page and completions of wsc")
+    add_custom_target(wsc_words ALL DEPENDS ${words}/wsc.1 ${words}/wsc ${words}/_wsc ${words}/wsc.fish)
+    install(FILES ${words}/wsc.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+    install(FILES ${words}/wsc DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+    install(FILES ${words}/_wsc DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+    install(FILES ${words}/wsc.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+  endif()
 endif()
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})

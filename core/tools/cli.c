@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "manual.h"
 #include "text.h"
 
 enum { USAGE = 2, GO_ON = -1 };
@@ -19,8 +20,10 @@ enum own {
   OWN_BINARY,
   OWN_COUNT,
   OWN_EXIT_ON_EOF,
+  OWN_COMPLETION,
   OWN_HELP,
   OWN_JSON,
+  OWN_MANUAL,
   OWN_STATS,
   OWN_TIMEOUT,
   OWN_VERBOSE,
@@ -37,6 +40,8 @@ static const struct {
     {OWN_JSON, "--json", "", "", "print every event as one JSON object a line"},
     {OWN_STATS, "--stats", "", "", "at the end: messages, bytes, sessions, reconnects and round trip on stderr"},
     {OWN_VERBOSE, "--verbose", "-v", "", "log lines on stderr; twice: more of them; three times: every frame too"},
+    {OWN_COMPLETION, "--completion", "", "SHELL", "print the completion for bash, zsh or fish"},
+    {OWN_MANUAL, "--manual", "", "", "print the manual page (roff: wsc --manual | man -l -)"},
     {OWN_HELP, "--help", "-h", "", "this text"},
     {OWN_VERSION, "--version", "", "", "versions of wsc and of the libraries inside"},
 };
@@ -110,13 +115,13 @@ static const char *placeholder(const wsc_option_description *d) {
 }
 
 /* "  --flag VALUE           words, broken between two of them where a line would be longer than a terminal" */
-static void help_row(const char *brief, const char *flag, const char *value, const char *doc, const char *tail) {
+static void help_row(const struct cli_row *row) {
   enum { INDENT = 30, WIDTH = 110 };
   char left[64];
   struct bytes words = {0};
-  snprintf(left, sizeof left, "%s%s%s%s%s", brief, brief[0] != '\0' ? ", " : "", flag, value[0] != '\0' ? " " : "",
-           value);
-  bytes_print(&words, "%s%s", doc, tail);
+  snprintf(left, sizeof left, "%s%s%s%s%s", row->brief, row->brief[0] != '\0' ? ", " : "", row->flag,
+           row->value[0] != '\0' ? " " : "", row->value);
+  bytes_print(&words, "%s%s%s", row->before, row->doc, row->tail);
   bytes_add(&words, "", 1);
   int column = printf("  %-*s", INDENT - 3, left);
   for (const char *word = (const char *)words.p; *word != '\0';) {
@@ -129,38 +134,53 @@ static void help_row(const char *brief, const char *flag, const char *value, con
   bytes_free(&words);
 }
 
-static void help(void) {
-  printf("usage: wsc [option ...] URL\n\n"
-         "Holds a WebSocket connection to URL (ws:// or wss://), and makes a new one whenever it is lost, or not there "
-         "yet.\n"
-         "Received messages go to standard output: text and a newline (newlines inside a text are printed as they are: "
-         "--json\n"
-         "tells messages apart); binary as a line of base64. Each line of standard input is sent as a text message, an "
-         "empty line\n"
-         "as an empty one; lines wait while there is no connection, and the end of the input ends nothing.\n\n");
-  for (size_t i = 0; i < OWN_COUNT_OF; i++)
-    help_row(own_options[i].brief, own_options[i].flag, own_options[i].value, own_options[i].doc, "");
-  printf("\nThe connection (times are seconds, decimals are welcome):\n");
-  wsc_option_description d;
-  for (int i = 0; describe(i, &d); i++) {
-    char tail[64] = "";
-    if (!is_flag(&d)) continue;
-    if (d.type == WSC_OPTION_INT)
-      snprintf(tail, sizeof tail, " (default %.15g)",
-               in_ms(&d) ? (double)d.default_value / 1000 : (double)d.default_value);
-    if (d.type == WSC_OPTION_LIST) snprintf(tail, sizeof tail, " (may be repeated)");
-    bool turns_off = d.type == WSC_OPTION_BOOL && d.default_value != 0;
-    char doc[512];
-    snprintf(doc, sizeof doc, "%s%s", turns_off ? "switch off: " : "", d.doc);
-    help_row("", d.flag, placeholder(&d), doc, tail);
+bool cli_row(int index, struct cli_row *row) {
+  if (index < OWN_COUNT_OF) {
+    const int i = index;
+    *row =
+        (struct cli_row){own_options[i].brief, own_options[i].flag, own_options[i].value, "", own_options[i].doc, ""};
+    return true;
   }
-  printf("\nExit code: 0 done; 1 the connection failed or was lost for good (with --no-reconnect a server's close with "
-         "1000 or 1001 is 0),\n"
-         "or --timeout came before --count, before the end of input with --exit-on-eof, or before any connection; 2 "
-         "usage; 130 after\n"
-         "Ctrl-C and 143 after SIGTERM, both closing with 1001 (a second one does not wait for the server). When "
-         "nobody reads standard\n"
-         "output any more, wsc ends with 0.\n");
+  wsc_option_description d;
+  for (int i = 0, at = OWN_COUNT_OF; describe(i, &d); i++) {
+    if (!is_flag(&d) || at++ != index) continue;
+    bool turns_off = d.type == WSC_OPTION_BOOL && d.default_value != 0;
+    *row = (struct cli_row){"", d.flag, placeholder(&d), turns_off ? "switch off: " : "", d.doc, ""};
+    if (d.type == WSC_OPTION_INT)
+      snprintf(row->tail, sizeof row->tail, " (default %.15g)",
+               in_ms(&d) ? (double)d.default_value / 1000 : (double)d.default_value);
+    if (d.type == WSC_OPTION_LIST) snprintf(row->tail, sizeof row->tail, " (may be repeated)");
+    return true;
+  }
+  return false;
+}
+
+int cli_own_rows(void) { return OWN_COUNT_OF; }
+
+const char cli_purpose[] =
+    "Holds a WebSocket connection to URL (ws:// or wss://), and makes a new one whenever it is lost, or not there "
+    "yet.\n"
+    "Received messages go to standard output: text and a newline (newlines inside a text are printed as they are: "
+    "--json\n"
+    "tells messages apart); binary as a line of base64. Each line of standard input is sent as a text message, an "
+    "empty line\n"
+    "as an empty one; lines wait while there is no connection, and the end of the input ends nothing.\n";
+const char cli_exit_codes[] = "0 done; 1 the connection failed or was lost for good (with --no-reconnect a server's "
+                              "close with 1000 or 1001 is 0),\n"
+                              "or --timeout came before --count, before the end of input with --exit-on-eof, or before "
+                              "any connection; 2 usage; 130 after\n"
+                              "Ctrl-C and 143 after SIGTERM, both closing with 1001 (a second one does not wait for "
+                              "the server). When nobody reads standard\n"
+                              "output any more, wsc ends with 0.\n";
+
+static void help(void) {
+  struct cli_row row;
+  printf("usage: wsc [option ...] URL\n\n%s\n", cli_purpose);
+  for (int i = 0; cli_row(i, &row); i++) {
+    if (i == OWN_COUNT_OF) printf("\nThe connection (times are seconds, decimals are welcome):\n");
+    help_row(&row);
+  }
+  printf("\nExit code: %s", cli_exit_codes);
 }
 
 static int usage(const char *flag, const char *value, const char *problem) {
@@ -238,6 +258,8 @@ static int set_own_option(struct settings *s, const struct option *o, const char
     s->timeout_ms = n;
     break;
   case OWN_HELP: help(); return 0;
+  case OWN_MANUAL: manual_page(); return 0;
+  case OWN_COMPLETION: return manual_completion(value) ? 0 : usage(o->flag, value, "must be bash, zsh or fish");
   case OWN_VERSION: printf("wsc %s (%s)\n", wsc_version(), wsc_version_libraries()); return 0;
   case OWN_NONE: break;
   }

@@ -17,6 +17,16 @@ struct settings {
 int cli_parse(int argc, char **argv, struct settings *s);
 void settings_free(struct settings *s);
 
+/* One option as people are told of it: "-v", "--verbose", "N" (what it takes, "" for nothing), and before, doc and tail: what
+ * it does. Those of wsc alone come first. false: past the last. */
+struct cli_row {
+  const char *brief, *flag, *value, *before, *doc;
+  char tail[64];
+};
+bool cli_row(int index, struct cli_row *row);
+int cli_own_rows(void);
+extern const char cli_purpose[], cli_exit_codes[];
+
 /* complain() with a text of the library's and what follows it: options are called by their flags ("--ca", not
  * "CA_FILE"), since nobody at a shell knows them by another name. */
 void complain_of(const char *text, const char *tail);

@@ -1,4 +1,8 @@
 """What wsc says about itself: help, versions, counters, log lines, and what it says to wrong usage."""
+import re
+import shutil
+import subprocess
+
 import pytest
 from peer import Server, free_port
 
@@ -47,6 +51,33 @@ def test_version_and_help(wsc):
                  "--ping-interval S", "--ping-timeout S", "--no-reconnect", "--exit-on-eof", "--binary", "--json", "--stats",
                  "-v", "--version", "(default 20)"):
         assert flag in words, flag
+
+
+def printed(wsc, *words):
+    program = wsc(*words)
+    assert program.status() == 0
+    return program.rest().decode()
+
+
+def test_manual_and_completions_know_every_option(wsc, tmp_path):
+    """All of them come from one table; bash is asked for real, the manual page is judged by groff where there is one."""
+    flags = set(re.findall(r"^ +(?:-\w, )?(--[a-z-]+)", printed(wsc, "--help"), re.M))
+    assert len(flags) > 30
+    manual = printed(wsc, "--manual").replace("\\-", "-")
+    assert [f for f in flags if f"\\fB{f}\\fR" not in manual] == []
+    if shutil.which("groff"):
+        judged = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z"], input=printed(wsc, "--manual"), text=True, capture_output=True)
+        assert judged.returncode == 0 and judged.stderr == ""
+    bash = tmp_path / "wsc.bash"
+    bash.write_text(printed(wsc, "--completion", "bash"))
+    ask = f"source {bash}; COMP_WORDS=(wsc --); COMP_CWORD=1; _wsc; echo ${{COMPREPLY[@]}}"
+    assert flags <= set(subprocess.run(["bash", "-c", ask], text=True, capture_output=True, check=True).stdout.split())
+    ask = f"source {bash}; COMP_WORDS=(wsc --count 1); COMP_CWORD=2; _wsc; echo [${{COMPREPLY[@]}}]"
+    assert subprocess.run(["bash", "-c", ask], text=True, capture_output=True, check=True).stdout == "[]\n"
+    zsh, fish = printed(wsc, "--completion", "zsh"), printed(wsc, "--completion", "fish")
+    assert [f for f in flags if f"{f}[" not in zsh and f"{f}=[" not in zsh] == []
+    assert [f for f in flags if f" -l {f[2:]} " not in fish] == []
+    assert wsc("--completion", "tcsh").status() == 2
 
 
 @pytest.mark.parametrize("words, complaint", [
