@@ -9,7 +9,8 @@ from peer import Server
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "core" / "examples"
 
 
-@pytest.mark.parametrize("name, limit", [("echo_client", 60), ("request_response", 60), ("request_pause", 60), ("feed", 40)])
+@pytest.mark.parametrize("name, limit", [("echo_client", 60), ("request_response", 60), ("request_pause", 60), ("feed", 40),
+                                          ("fresh_token", 70), ("many", 90)])
 def test_an_example_fits_on_a_screen(name, limit):
     assert len((EXAMPLES / f"{name}.c").read_text().splitlines()) < limit
 
@@ -141,3 +142,35 @@ def test_the_demo_client_ends_on_ctrl_c_with_its_summary(run):
         assert program.status() == 1
         s = summary_of(program)
         assert s["messages"] == 10 and s["rtt_ms"] > 0
+
+
+def test_each_attempt_has_a_fresh_token(run, tmp_path):
+    """The command fails once in between: the attempt is put off, not made without a token."""
+    count = tmp_path / "count"
+    count.write_text("0")
+    command = f"n=$(cat {count}); echo $((n + 1)) > {count}; [ $n != 1 ] && echo token$n"
+
+    def script(session):
+        session.send("hello")
+        session.connection.close(1012)
+
+    with Server(script) as server:
+        program = run("fresh_token", server.url, command)
+        assert [program.line() for _ in range(2)] == ["hello", "hello"]
+        seen = [server.session().request.headers["Authorization"] for _ in range(2)]
+        assert seen == ["Bearer token0", "Bearer token2"]
+        program.wait_for_error("no token")
+
+
+def test_many_connections_in_one_process(run):
+    with Server(lambda session: session.read_on()) as server:
+        program = run("many", 200, server.url)
+        while not program.line().startswith("200 open, 0 messages, "):
+            pass
+        threads = len(list(pathlib.Path(f"/proc/{program.process.pid}/task").iterdir()))
+        assert threads <= 5, threads  # its own one beside the library's
+        program.end_input()
+        assert program.status() == 0, program.errors
+        assert program.rest().decode().splitlines()[-1] == "0 open"
+        for session in server.all:
+            assert session.close == (1001, "Going Away")
