@@ -42,6 +42,27 @@ def corked(results: dict) -> str:
     return f"| send 16 B corked | {must} | {time_text(ours)} | {ratio} | {verdict(ours <= works.CORKED_NS)} |"
 
 
+def deflated(results: dict) -> list:
+    runs = results.get((works.OURS, "deflated"))
+    if not runs:
+        return []
+    ours, zlib = runs[0]["ours"], runs[0]["zlib"]
+    what = f"receive {runs[0]['bytes']} B JSON, deflated to {runs[0]['packed']}, no socket"
+    ratio = f"{ours / zlib:.2f} ({time_text(zlib)})"
+    good = verdict(ours / zlib <= works.DEFLATED)
+    return [f"| {what} | ≤ {works.DEFLATED} × zlib's inflate alone | {time_text(ours)} | {ratio} | {good} |"]
+
+
+def tls(results: dict) -> list:
+    runs = results.get((works.OURS, "tls"))
+    if not runs:
+        return []
+    ours, bare = runs[0]["ours_tls"] - runs[0]["ours"], runs[0]["bare_tls"] - runs[0]["bare"]
+    must = f"≤ {works.TLS} × what SSL_read adds to recv"
+    good = verdict(ours / bare <= works.TLS)
+    return [f"| what TLS adds to receiving 16 B | {must} | {time_text(ours)} | {ours / bare:.2f} ({time_text(bare)}) | {good} |"]
+
+
 def idle_kib(runs: list) -> float:
     return statistics.median((r["rss1_kb"] - r["rss0_kb"]) / r["messages"] for r in runs)
 
@@ -71,7 +92,7 @@ def table(results: dict) -> str:
     lines = ["| what | must | measured | ratio (reference) | |", "|---|---|---|---|---|"]
     rows = [compared(results, row) for row in works.ROWS]
     rows.insert(-1, corked(results))
-    return "\n".join(lines + rows + idle(results))
+    return "\n".join(lines + rows + deflated(results) + tls(results) + idle(results))
 
 
 def everyone(results: dict) -> str:

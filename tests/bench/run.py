@@ -43,7 +43,7 @@ def build_library(build: Path) -> Path:
         "-DCMAKE_C_FLAGS_RELEASE=-O2 -DNDEBUG",
     ]
     call(configure)
-    call(["cmake", "--build", build / "library", "-j2", "--target", "wscengine"])
+    call(["cmake", "--build", build / "library", "-j2", "--target", "wscengine", "--target", "bench_deflate", "--target", "bench_tls"])
     found = sorted((build / "library").glob("**/libwscengine.so"))
     if not found:
         sys.exit("bench: the build made no libwscengine.so")
@@ -130,6 +130,12 @@ class Bench:
         return (totals[1] - totals[0]) / (work.instructions[1] - work.instructions[0])
 
 
+def inside(build: Path, name: str) -> dict:
+    """A benchmark of core/tests, which takes turns between what it compares, and medians, itself."""
+    program = build / "library" / "bin" / name
+    return json.loads(subprocess.run([program], capture_output=True, check=True).stdout)
+
+
 def measure(bench: Bench, cells: list, rounds: int) -> dict:
     results = {}
     for number in range(rounds):
@@ -204,6 +210,9 @@ def main() -> int:
                     counted[client.name, work.name] = bench.instructions(client, work)
         else:
             results = measure(bench, cells, arguments.rounds)
+            if not (arguments.peers or arguments.works or arguments.library):
+                results[works.OURS, "deflated"] = [inside(arguments.build, "bench_deflate")]
+                results[works.OURS, "tls"] = [inside(arguments.build, "bench_tls")]
     finally:
         bench.close()
     text = page(results, counted, arguments.rounds)

@@ -88,4 +88,5 @@ ROWS = (
         "round trip 64 B p50, same core", "≤ 1.08 × the raw blocking client", (OURS, "round trip"), (RAW,), 1.08, "p50"
     ),
 )
+DEFLATED, TLS = 1.15, 1.2
 CORKED_NS, IDLE_KIB, IDLE_FDS, IDLE_THREADS, IDLE_CPU_MS = 40, 8, 1, 4, 1.0
