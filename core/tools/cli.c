@@ -24,6 +24,10 @@ enum own {
   OWN_HELP,
   OWN_JSON,
   OWN_MANUAL,
+  OWN_PORT,
+  OWN_RECORD,
+  OWN_REPLAY,
+  OWN_SPEED,
   OWN_STATS,
   OWN_TIMEOUT,
   OWN_VERBOSE,
@@ -40,6 +44,11 @@ static const struct {
     {OWN_JSON, "--json", "", "", "print every event as one JSON object a line"},
     {OWN_STATS, "--stats", "", "", "at the end: messages, bytes, sessions, reconnects and round trip on stderr"},
     {OWN_VERBOSE, "--verbose", "-v", "", "log lines on stderr; twice: more of them; three times: every frame too"},
+    {OWN_RECORD, "--record", "", "FILE", "write what is received and sent, with its time, to FILE, for --replay"},
+    {OWN_REPLAY, "--replay", "", "FILE",
+     "instead of connecting: serve the sessions of FILE on loopback, one after the other, and print the URL"},
+    {OWN_SPEED, "--speed", "", "X", "of --replay: X times as fast as it was; 0: without a pause (default 1)"},
+    {OWN_PORT, "--port", "", "N", "of --replay: listen on port N (default: any free one)"},
     {OWN_COMPLETION, "--completion", "", "SHELL", "print the completion for bash, zsh or fish"},
     {OWN_MANUAL, "--manual", "", "", "print the manual page (roff: wsc --manual | man -l -)"},
     {OWN_HELP, "--help", "-h", "", "this text"},
@@ -257,6 +266,15 @@ static int set_own_option(struct settings *s, const struct option *o, const char
       return usage(o->flag, value, "must be a time above 0 seconds");
     s->timeout_ms = n;
     break;
+  case OWN_RECORD: s->record = value; break;
+  case OWN_REPLAY: s->replay = value; break;
+  case OWN_SPEED:
+    if (!number(value, &s->speed) || s->speed < 0) return usage(o->flag, value, "must be a number from 0 on");
+    break;
+  case OWN_PORT:
+    if (!whole(value, &n) || n < 1 || n > 65535) return usage(o->flag, value, "must be a port, 1 to 65535");
+    s->port = (int)n;
+    break;
   case OWN_HELP: help(); return 0;
   case OWN_MANUAL: manual_page(); return 0;
   case OWN_COMPLETION: return manual_completion(value) ? 0 : usage(o->flag, value, "must be bash, zsh or fish");
@@ -305,12 +323,13 @@ static int parse_words(int argc, char **argv, struct settings *s) {
     else return usage(word, NULL, "one URL is enough");
     if (result != GO_ON) return result;
   }
-  if (s->url == NULL) return usage("URL", NULL, "is missing");
+  if (s->url == NULL && s->replay == NULL) return usage("URL", NULL, "is missing");
+  if (s->url != NULL && s->replay != NULL) return usage(s->url, NULL, "--replay serves, and connects to no URL");
   return GO_ON;
 }
 
 int cli_parse(int argc, char **argv, struct settings *s) {
-  *s = (struct settings){.options = wsc_options_new()};
+  *s = (struct settings){.options = wsc_options_new(), .speed = 1};
   if (s->options == NULL) {
     complain("out of memory");
     return 1;

@@ -8,8 +8,11 @@ struct settings {
   const char *url;
   wsc_options *options;
   bool binary, exit_on_eof, json, stats;
-  uint64_t count;     /* 0: no end */
-  int64_t timeout_ms; /* 0: no end */
+  uint64_t count;              /* 0: no end */
+  int64_t timeout_ms;          /* 0: no end */
+  const char *record, *replay; /* files; NULL: neither */
+  double speed;                /* of the replay */
+  int port;
 };
 
 /* -1: go on. Otherwise the exit code: help or version was printed (0), or a complaint (2). settings_free in either

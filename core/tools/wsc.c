@@ -23,6 +23,8 @@
 #include "cli.h"
 #include "input.h"
 #include "output.h"
+#include "record.h"
+#include "replay.h"
 #include "report.h"
 
 /* Bounds of one turn of the loop, so that no source starves another. */
@@ -38,6 +40,7 @@ struct wsc {
   wsc_engine *engine;
   struct input in;
   struct output out;
+  struct recorder recorder;
   uint64_t sessions, printed;
 
   wsc_session *session; /* open now, else NULL */
@@ -154,8 +157,10 @@ static bool refuse_line(struct wsc *w, const struct line *line, const char *prob
 
 /* True: the line is settled, the next one may go. */
 static bool line_sent(struct wsc *w, const struct line *line, int status, const wsc_error *e) {
-  if (status == WSC_OK) input_pop(&w->in, line);
-  else if (status == WSC_ERR_CLOSED) w->fenced = true; /* the next session gets it */
+  if (status == WSC_OK) {
+    recorder_add(&w->recorder, w->settings.binary ? RECORD_SENT_BINARY : RECORD_SENT_TEXT, 0, 0, line->p, line->n);
+    input_pop(&w->in, line);
+  } else if (status == WSC_ERR_CLOSED) w->fenced = true; /* the next session gets it */
   else return refuse_line(w, line, wsc_error_message(e));
   return status == WSC_OK;
 }
@@ -212,6 +217,9 @@ static void on_opened(struct wsc *w, wsc_event *ev) {
   w->fenced = false;
   w->sessions++;
   w->clean_close = false;
+  const char *subprotocol = wsc_response_subprotocol(ev->response);
+  if (subprotocol == NULL) subprotocol = "";
+  recorder_add(&w->recorder, RECORD_OPEN, 0, 0, subprotocol, strlen(subprotocol));
   report_open(&w->settings, &w->out.pending, ev);
   wsc_event_done(ev, NULL);
   if (w->settings.stats)
@@ -224,7 +232,10 @@ static void print_batch(struct wsc *w) {
   while (w->at < ev->count) {
     if (output_full(&w->out)) output_flush(&w->out);
     if (output_full(&w->out) || w->out.failed != 0) return;
-    report_message(&w->settings, &w->out.pending, ev, &ev->records[w->at++]);
+    const wsc_record *r = &ev->records[w->at++];
+    recorder_add(&w->recorder, r->type == WSC_TEXT ? RECORD_TEXT : RECORD_BINARY, ev->received_ns, 0,
+                 ev->arena + r->offset, r->length);
+    report_message(&w->settings, &w->out.pending, ev, r);
     if (++w->printed == w->settings.count) {
       finish(w, 0, WSC_CLOSE_NORMAL); /* gives the rest back */
       return;
@@ -251,6 +262,9 @@ static void on_closed(struct wsc *w, wsc_event *ev) {
   wsc_options_get_int(w->settings.options, WSC_OPT_AUTO_RECONNECT, &reconnects);
   w->clean_close = by_them && ev->close->initiator == WSC_BY_PEER &&
                    (ev->close->code == WSC_CLOSE_NORMAL || ev->close->code == WSC_CLOSE_GOING_AWAY);
+  if (by_them && ev->close->initiator == WSC_BY_PEER)
+    recorder_add(&w->recorder, RECORD_CLOSE, 0, ev->close->code, ev->close->reason, strlen(ev->close->reason));
+  else recorder_add(&w->recorder, RECORD_LOST, 0, 0, NULL, 0);
   report_close(&w->settings, &w->out.pending, ev, by_them ? NULL : &reply,
                w->finishing || (w->clean_close && reconnects == 0));
   if (by_them && w->settings.exit_on_eof && ev->close->unsent_bytes > 0) w->exit_code = 1;
@@ -373,6 +387,14 @@ static int start_and_run(struct wsc *w) {
   return w->exit_code;
 }
 
+static int replay(const struct settings *s) {
+  struct replay options = {
+      .path = s->replay, .port = s->port, .speed = s->speed, .wake_fd = signal_pipe[0], .timeout_ms = s->timeout_ms};
+  int code = replay_run(&options);
+  char number;
+  return read(signal_pipe[0], &number, 1) == 1 ? 128 + number : code;
+}
+
 int main(int argc, char **argv) {
   struct wsc w = {0};
   if (!fill_standard_streams()) return 1;
@@ -382,7 +404,11 @@ int main(int argc, char **argv) {
     output_open(&w.out, STDOUT_FILENO);
     int problem = install_signals();
     if (problem != 0) complain("signals: %s", strerror(problem));
-    code = problem != 0 ? 1 : start_and_run(&w);
+    if (problem != 0) code = 1;
+    else if (w.settings.replay != NULL) code = replay(&w.settings);
+    else if (w.settings.record == NULL || recorder_open(&w.recorder, w.settings.record)) code = start_and_run(&w);
+    else code = 1;
+    recorder_close(&w.recorder);
     wsc_op_unref(w.line_op);
     wsc_session_unref(w.session);
     wsc_engine_free(w.engine);

@@ -1,0 +1,127 @@
+"""wsc --record and --replay: what was recorded comes again, in its order, with its pauses or without."""
+import time
+
+import pytest
+from peer import Program, Server, build_dir, free_port
+
+TEXTS = ["first", "", "two\nlines", "ä€😀", "x" * 70000]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """Two sessions: texts, a binary and a close; then a lost connection after a pause."""
+    file = tmp_path_factory.mktemp("recorded") / "feed.rec"
+
+    def script(session):
+        if len(server.all) == 1:
+            session.got.put(session.connection.recv())
+            for text in TEXTS:
+                session.send(text)
+            session.send(b"\x00\xff\n")
+            session.connection.close(1012, "restarting")
+            return
+        session.send("again")
+        time.sleep(0.4)
+        session.send("later")
+        session.connection.socket.close()
+
+    with Server(script, subprotocols=["v2"]) as server:
+        words = ["--record", file, "--subprotocol", "v2", "--count", len(TEXTS) + 3, server.url]
+        with Program(build_dir() / "bin" / "wsc", *words) as program:
+            program.type(b"subscribe\n")
+            assert program.status() == 0, program.errors
+    return file.read_bytes()
+
+
+@pytest.fixture
+def recording(recorded, tmp_path):
+    file = tmp_path / "feed.rec"
+    file.write_bytes(recorded)
+    return file
+
+
+def printed(wsc, url, count, *words):
+    program = wsc("--count", count, "--subprotocol", "v2", *words, url)
+    assert program.status() == 0, program.errors
+    return program.rest()
+
+
+WHOLE = "".join(t + "\n" for t in TEXTS).encode() + b"AP8K\nagain\nlater\n"
+
+
+def test_what_was_recorded_comes_again_as_often_as_asked(wsc, recording):
+    server = wsc("--replay", recording, "--speed", 0)
+    url = server.line()
+    for _ in range(2):
+        assert printed(wsc, url, len(TEXTS) + 3) == WHOLE
+    assert b"sent-text " in recording.read_bytes()
+    server.interrupt()
+    assert server.status() == 130
+
+
+def test_closes_and_subprotocols_come_again_too(wsc, recording):
+    server = wsc("--replay", recording, "--speed", 0)
+    program = wsc("--no-reconnect", "--json", "--subprotocol", "v2", server.line())
+    assert program.status() == 1
+    out = program.rest().decode()
+    assert '"subprotocol":"v2"' in out
+    assert '"code":1012,"reason":"restarting","initiator":"peer"' in out
+    server.interrupt()
+
+
+def test_its_own_timing_or_faster(wsc, recording):
+    """The pause of 0.4 s in the second session: there at speed 1, a tenth of it at 10."""
+    took = {}
+    for speed in 1, 10:
+        server = wsc("--replay", recording, "--speed", speed, "--port", free_port())
+        url = server.line()
+        printed(wsc, url, len(TEXTS) + 1)
+        began = time.monotonic()
+        printed(wsc, url, 2)
+        took[speed] = time.monotonic() - began
+        server.interrupt()
+        server.status()
+    assert took[1] >= 0.4 and took[10] < took[1]
+
+
+def test_a_recording_that_was_cut_is_played_up_to_there(wsc, recording):
+    whole = recording.read_bytes()
+    recording.write_bytes(whole[: whole.index(b"x" * 100) + 50])
+    server = wsc("--replay", recording, "--speed", 0)
+    assert printed(wsc, server.line(), len(TEXTS) - 1) == "".join(t + "\n" for t in TEXTS[:-1]).encode()
+    assert "cut off at byte" in server.errors
+    server.interrupt()
+    assert server.status() == 130
+
+
+@pytest.mark.parametrize("old, new, complaint", [
+    (b"wsc-record 1", b"wsc-record 2", "not a recording of wsc"),
+    (b" 5\nfirst", b" 4\nfirst", "does not end where its length says"),
+    (b" 5\nfirst", b" five\nfirst", "length is no number"),
+    (b"\ntext ", b"\ntetx ", "no record begins here"),
+    (b"close 1", b"close x1", "time is no number"),
+    (b" 1012 ", b" 12 ", "close code is not 1000 to 4999"),
+    ("ä".encode(), b"\xc3\x28", "not UTF-8"),
+    (b"open ", b"lost ", "before the first"),
+])
+def test_an_edited_recording_is_refused_with_its_byte(wsc, recording, old, new, complaint):
+    whole = recording.read_bytes()
+    assert old in whole
+    recording.write_bytes(whole.replace(old, new, 1))
+    program = wsc("--replay", recording)
+    assert program.status() == 1
+    assert complaint in program.errors
+    assert "byte " in program.errors or "not a recording" in program.errors
+
+
+def test_files_that_cannot_be(wsc, tmp_path):
+    assert wsc("--replay", tmp_path / "missing").status() == 1
+    (tmp_path / "empty").write_bytes(b"")
+    program = wsc("--replay", tmp_path / "empty")
+    assert program.status() == 1 and "not a recording" in program.errors
+    program = wsc("--record", tmp_path, "ws://127.0.0.1:1/")
+    assert program.status() == 1 and "Is a directory" in program.errors
+    with Server(lambda session: session.send("x")) as server:
+        program = wsc("--record", "/dev/full", "--count", 1, server.url)
+        assert program.status() == 1 and "No space left" in program.errors
+    assert wsc("--replay", "a", "ws://b/").status() == 2
