@@ -225,7 +225,7 @@ static void no_write_raises_sigpipe(void) {
 int main(void) {
   struct sigaction counts = {.sa_handler = on_sigpipe};
   sigaction(SIGPIPE, &counts, NULL);
-  echo_start(&server);
+  echo_start(&server, NULL);
   a_child_disturbs_nothing();
   no_write_raises_sigpipe();
   CHECK_EQ(pipe_signals, 0);

@@ -245,7 +245,7 @@ static inline struct tls_context *context_of(wsc_options *o) {
   return c;
 }
 
-static struct tls_context *trusting(const char *file) {
+static inline struct tls_context *trusting(const char *file) {
   return context_of(with(WSC_OPT_CA_FILE, world_path(file), 0, NULL));
 }
 

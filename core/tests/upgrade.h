@@ -23,13 +23,15 @@ static inline size_t upgrade_answer(bool (*get)(void *from, void *to, size_t n),
   } while (n < 4 || memcmp(request + n - 4, "\r\n\r\n", 4) != 0);
   char *key = strstr(request, "Sec-WebSocket-Key: ");
   if (key == NULL) return 0;
+  bool packed =
+      strstr(request, "permessage-deflate") != NULL; /* who echoes frames as they are can have them compressed */
   snprintf(joined, sizeof joined, "%.24s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", key + 19);
   SHA1((unsigned char *)joined, strlen(joined), digest);
   EVP_EncodeBlock((unsigned char *)accepted, digest, 20);
   return (size_t)snprintf(answer, UPGRADE_ANSWER_MAX,
                           "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                          "Sec-WebSocket-Accept: %s\r\n\r\n",
-                          accepted);
+                          "Sec-WebSocket-Accept: %s\r\n%s\r\n",
+                          accepted, packed ? "Sec-WebSocket-Extensions: permessage-deflate\r\n" : "");
 }
 
 #endif
