@@ -118,6 +118,7 @@ static enum outcome read_record(struct cursor *c, struct record *r) {
   if (!number(&p, line_end, INT64_MAX, &r->at_ns)) return bad(c, "the record's time is no number");
   if (r->kind == RECORD_CLOSE) {
     if (!number(&p, line_end, 4999, &n) || n < 1000) return bad(c, "the close code is not 1000 to 4999");
+    if (n == 1004 || n == 1006 || n == 1015) return bad(c, "no close frame may carry this code (RFC 6455, 7.4.1)");
     r->code = (int)n;
   }
   if (!has_payload(r->kind)) {

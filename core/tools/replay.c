@@ -1,4 +1,4 @@
-/* Blocking, but for the waits: those watch the client and wake_fd. Frames of the client are read for what they ask (ping, close) and otherwise
+/* Every wait watches wake_fd and the time; sending waits as long as the client is slow. Frames of the client are read for what they ask (ping, close) and otherwise
  * thrown away. */
 #define _GNU_SOURCE
 #include "replay.h"
@@ -23,6 +23,7 @@ struct player {
   struct recording recording;
   int listener, fd; /* fd: the client, -1: none */
   struct bytes in;
+  bool closing;     /* ours has left */
   bool closed;      /* the client's close frame came */
   int64_t until_ns; /* of --timeout; 0: none */
 };
@@ -37,15 +38,15 @@ static int64_t now_ns(void) {
 
 enum woken { BY_TIME, BY_SOCKET, BY_END };
 
-/* For fd to be readable, until due_ns (0: for ever). */
-static enum woken wait_for(const struct player *p, int fd, int64_t due_ns) {
+/* For fd to be ready for events (POLLIN, POLLOUT), until due_ns (0: for ever; a time that is over: only looks). */
+static enum woken wait_for(const struct player *p, int fd, short events, int64_t due_ns) {
   for (;;) {
     int64_t until = due_ns;
     if (p->until_ns != 0 && (until == 0 || p->until_ns < until)) until = p->until_ns;
     int64_t left = until != 0 ? until - now_ns() : -1;
     if (until != 0 && left < 0) left = 0;
     int timeout = until == 0 ? -1 : left / 1000000 > 3600000 ? 3600000 : (int)((left + 999999) / 1000000);
-    struct pollfd fds[2] = {{.fd = fd, .events = POLLIN}, {.fd = p->options->wake_fd, .events = POLLIN}};
+    struct pollfd fds[2] = {{.fd = fd, .events = events}, {.fd = p->options->wake_fd, .events = POLLIN}};
     int n = poll(fds, 2, timeout);
     if (n < 0 && errno != EINTR) return BY_END;
     if (fds[1].revents != 0 || (p->until_ns != 0 && now_ns() >= p->until_ns)) return BY_END;
@@ -56,10 +57,12 @@ static enum woken wait_for(const struct player *p, int fd, int64_t due_ns) {
 
 /* ---- the client ---- */
 
-static bool send_all(int fd, const void *from, size_t n) {
+/* false: the client is gone, or it is time to end. */
+static bool send_all(const struct player *p, const void *from, size_t n) {
   for (const uint8_t *at = from; n > 0;) {
-    ssize_t sent = send(fd, at, n, MSG_NOSIGNAL);
-    if (sent <= 0) return false; /* also after a signal */
+    ssize_t sent = send(p->fd, at, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0 && errno == EAGAIN && wait_for(p, p->fd, POLLOUT, 0) == BY_SOCKET) continue;
+    if (sent <= 0) return false;
     at += sent;
     n -= (size_t)sent;
   }
@@ -70,7 +73,7 @@ static bool send_frame(const struct player *p, int opcode, const uint8_t *payloa
   uint8_t head[10] = {(uint8_t)(0x80 | opcode), (uint8_t)(n < 126 ? n : n < 65536 ? 126 : 127)};
   size_t size = n < 126 ? 2 : n < 65536 ? 4 : 10;
   for (size_t i = 2; i < size; i++) head[i] = (uint8_t)((uint64_t)n >> (8 * (size - 1 - i)));
-  return send_all(p->fd, head, size) && send_all(p->fd, payload, n);
+  return send_all(p, head, size) && send_all(p, payload, n);
 }
 
 /* More bytes of the client. false: it is gone. */
@@ -101,7 +104,7 @@ static bool answer_frames(struct player *p) {
     int opcode = b[0] & 15;
     bool good = opcode != PING || send_frame(p, PONG, b + head, (size_t)n);
     if (opcode == CLOSE) p->closed = true;
-    if (opcode == CLOSE) send_frame(p, CLOSE, b + head, (size_t)n);
+    if (opcode == CLOSE && !p->closing) send_frame(p, CLOSE, b + head, (size_t)n);
     consume(&p->in, head + (size_t)n);
     if (!good || p->closed) return false;
   }
@@ -111,7 +114,7 @@ static bool answer_frames(struct player *p) {
 /* Until due_ns, hearing the client meanwhile. BY_SOCKET: it is gone. */
 static enum woken listen_until(struct player *p, int64_t due_ns) {
   for (;;) {
-    enum woken w = wait_for(p, p->fd, due_ns);
+    enum woken w = wait_for(p, p->fd, POLLIN, due_ns);
     if (w != BY_SOCKET) return w;
     if (!receive(p) || !answer_frames(p)) return BY_SOCKET;
   }
@@ -127,13 +130,24 @@ static void header(const char *head, const char *name, char *out, size_t size) {
   snprintf(out, size, "%.*s", (int)strcspn(at, "\r\n"), at);
 }
 
+/* Whether a list "a, b" has the name. */
+static bool offers(const char *list, const char *name) {
+  static const char between[] = ", \t";
+  for (const char *at = list + strspn(list, between); *at != 0; at += strspn(at, between)) {
+    size_t n = strcspn(at, between);
+    if (n == strlen(name) && memcmp(at, name, n) == 0) return true;
+    at += n;
+  }
+  return false;
+}
+
 static bool upgrade(struct player *p, const struct record *open) {
   int64_t due = now_ns() + (int64_t)PATIENCE_MS * 1000000;
   uint8_t *end = NULL;
   p->in.n = 0;
-  p->closed = false;
+  p->closing = p->closed = false;
   while (end == NULL) {
-    if (wait_for(p, p->fd, due) != BY_SOCKET || !receive(p) || p->in.n > HEAD_MAX) return false;
+    if (wait_for(p, p->fd, POLLIN, due) != BY_SOCKET || !receive(p) || p->in.n > HEAD_MAX) return false;
     end = memmem(p->in.p, p->in.n, "\r\n\r\n", 4);
   }
   *end = 0;
@@ -147,7 +161,7 @@ static bool upgrade(struct player *p, const struct record *open) {
   int n = snprintf(joined, sizeof joined, "%s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", key);
   if (*key == 0 || EVP_Digest(joined, (size_t)n, digest, &length, EVP_sha1(), NULL) != 1) {
     static const char no[] = "HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    send_all(p->fd, no, sizeof no - 1);
+    send_all(p, no, sizeof no - 1);
     return false;
   }
   bytes_print(&answer, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -155,10 +169,9 @@ static bool upgrade(struct player *p, const struct record *open) {
   base64(&answer, digest, length);
   char subprotocol[256];
   snprintf(subprotocol, sizeof subprotocol, "%.*s", (int)open->n, (const char *)open->p);
-  if (*subprotocol != 0 && strstr(protocols, subprotocol) != NULL)
-    bytes_print(&answer, "\r\nSec-WebSocket-Protocol: %s", subprotocol);
+  if (offers(protocols, subprotocol)) bytes_print(&answer, "\r\nSec-WebSocket-Protocol: %s", subprotocol);
   bytes_print(&answer, "\r\n\r\n");
-  bool sent = send_all(p->fd, answer.p, answer.n);
+  bool sent = send_all(p, answer.p, answer.n);
   bytes_free(&answer);
   return sent;
 }
@@ -168,8 +181,24 @@ static bool upgrade(struct player *p, const struct record *open) {
 static void close_politely(struct player *p, int code, const uint8_t *reason, size_t n) {
   uint8_t payload[125] = {(uint8_t)(code >> 8), (uint8_t)code};
   if (n > 0) memcpy(payload + 2, reason, n);
+  p->closing = true;
   if (p->closed || !send_frame(p, CLOSE, payload, code == NO_STATUS ? 0 : n + 2)) return;
   listen_until(p, now_ns() + (int64_t)PATIENCE_MS * 1000000);
+}
+
+/* The client finds no close frame, as it was, but all that came before: a reset would take along what the kernel still
+ * holds of it. */
+static void lose(struct player *p) {
+  shutdown(p->fd, SHUT_WR);
+  listen_until(p, now_ns() + (int64_t)PATIENCE_MS * 1000000);
+}
+
+/* When a record is due; a session that lasts longer than a century was edited. */
+static int64_t due_at(const struct player *p, int64_t began_ns, const struct record *open, const struct record *r) {
+  static const double century_ns = 3.2e18;
+  if (p->options->speed <= 0 || r->at_ns <= open->at_ns) return began_ns;
+  double after = (double)(r->at_ns - open->at_ns) / p->options->speed;
+  return began_ns + (int64_t)(after < century_ns ? after : century_ns);
 }
 
 /* The session that begins at `from`. BY_END: the time is up. */
@@ -179,18 +208,11 @@ static enum woken play(struct player *p, size_t from) {
   for (size_t i = from + 1; i < p->recording.count && records[i].kind != RECORD_OPEN; i++) {
     const struct record *r = &records[i];
     if (r->kind == RECORD_SENT_TEXT || r->kind == RECORD_SENT_BINARY) continue;
-    int64_t after = r->at_ns > open->at_ns ? r->at_ns - open->at_ns : 0;
-    if (p->options->speed > 0) {
-      enum woken w = listen_until(p, began + (int64_t)((double)after / p->options->speed) + 1);
-      if (w != BY_TIME) return w;
-    }
+    enum woken w = listen_until(p, due_at(p, began, open, r));
+    if (w != BY_TIME) return w;
     switch (r->kind) {
     case RECORD_CLOSE: close_politely(p, r->code, r->p, r->n); return BY_TIME;
-    case RECORD_LOST: {
-      struct linger hard = {.l_onoff = 1};
-      setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-      return BY_TIME;
-    }
+    case RECORD_LOST: lose(p); return BY_TIME;
     default:
       if (!send_frame(p, r->kind == RECORD_TEXT ? TEXT : BINARY, r->p, r->n)) return BY_SOCKET;
     }
@@ -207,7 +229,7 @@ static size_t next_session(const struct recording *r, size_t after) {
 
 static void serve(struct player *p) {
   size_t session = 0;
-  while (wait_for(p, p->listener, 0) == BY_SOCKET) {
+  while (wait_for(p, p->listener, POLLIN, 0) == BY_SOCKET) {
     int one = 1;
     p->fd = accept4(p->listener, NULL, NULL, SOCK_CLOEXEC);
     if (p->fd < 0) continue;

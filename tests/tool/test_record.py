@@ -1,4 +1,5 @@
 """wsc --record and --replay: what was recorded comes again, in its order, with its pauses or without."""
+import socket
 import time
 
 import pytest
@@ -125,3 +126,62 @@ def test_files_that_cannot_be(wsc, tmp_path):
         program = wsc("--record", "/dev/full", "--count", 1, server.url)
         assert program.status() == 1 and "No space left" in program.errors
     assert wsc("--replay", "a", "ws://b/").status() == 2
+
+
+def written(tmp_path, *records):
+    file = tmp_path / "written.rec"
+    file.write_bytes(b"wsc-record 1\n" + b"".join(r + b"\n" for r in records))
+    return file
+
+
+def test_nothing_is_missing_before_a_loss_however_slow_the_client(wsc, tmp_path):
+    """More than the kernel's buffers hold, so that much of it still stands there when the connection is lost."""
+    message = b"text 1 1000000\n" + b"x" * 1000000
+    file = written(tmp_path, b"open 1", *[message] * 20, b"lost 1")
+    server = wsc("--replay", file, "--speed", 0)
+    program = wsc("--no-reconnect", "--json", server.line(), collect=False)
+    time.sleep(0.5)  # the server may run ahead of a client that is not read from; passes without it, too
+    out = program.process.stdout.read()
+    assert out.count(b"x" * 1000000) == 20
+    assert b'"code":1006' in out
+    server.interrupt()
+    assert server.status() == 130
+
+
+def test_a_subprotocol_is_agreed_only_when_it_was_offered(wsc, tmp_path):
+    server = wsc("--replay", written(tmp_path, b"open 1 v2", b"text 1 1\nx"), "--speed", 0)
+    program = wsc("--no-reconnect", "--subprotocol", "v2.1", "--count", 1, server.line())
+    assert program.status() == 0, program.errors
+    server.interrupt()
+
+
+def test_pings_are_answered_while_a_recording_plays_at_once(wsc, tmp_path):
+    file = written(tmp_path, b"open 1", *[b"text 1 1000\n" + b"x" * 1000] * 20000, b"close 1 1000 done")
+    server = wsc("--replay", file, "--speed", 0)
+    program = wsc("--stats", "--no-reconnect", server.line())
+    assert program.status() == 0
+    assert "rtt" in program.errors.lower() and "no pong" not in program.errors
+    server.interrupt()
+
+
+@pytest.mark.parametrize("words, status", [([], 130), (["--timeout", 1], 0)])
+def test_it_ends_also_while_a_client_reads_nothing(wsc, tmp_path, words, status):
+    file = written(tmp_path, b"open 1", *[b"text 1 1000000\n" + b"x" * 1000000] * 40)
+    server = wsc("--replay", file, "--speed", 0, *words)
+    host, port = server.line().removeprefix("ws://").rstrip("/").split(":")
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+        assert client.recv(4).startswith(b"HTTP")
+        if not words:
+            server.interrupt()
+        assert server.status() == status
+
+
+def test_times_and_codes_that_nobody_recorded(wsc, tmp_path):
+    far = b"text 9223372036854775807 1\nx"
+    server = wsc("--replay", written(tmp_path, b"open 0", b"text 0 1\na", far), "--speed", "0.000001")
+    assert printed(wsc, server.line(), 1) == b"a\n"
+    server.interrupt()
+    assert server.status() == 130
+    program = wsc("--replay", written(tmp_path, b"open 1", b"close 1 1006"))
+    assert program.status() == 1 and "byte 20: no close frame may carry this code" in program.errors
