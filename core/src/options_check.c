@@ -22,6 +22,11 @@ void violate(struct violations *v, const char *format, ...) {
   v->count++;
 }
 
+void cannot_judge(struct violations *v) {
+  v->status = WSC_ERR_NOMEM;
+  v->count++;
+}
+
 const char *bad_in_value(const char *value) {
   for (const char *c = value; *c != 0; c++) {
     unsigned char b = (unsigned char)*c;

@@ -13,6 +13,7 @@ struct violations {
 };
 
 void violate(struct violations *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void cannot_judge(struct violations *v); /* out of memory */
 /* The byte that may not be in a header value (anything but tab and visible characters, RFC 9110 section 5.5), or
  * NULL. */
 const char *bad_in_value(const char *value);

@@ -48,22 +48,25 @@ static void check_proxy(struct violations *v, const wsc_options *o) {
   struct proxy parsed;
   wsc_error *why = NULL;
   if (text == NULL || strcmp(text, "none") == 0) return;
-  if (proxy_parse(text, &parsed, &why) != WSC_OK) violate(v, "PROXY: %s", wsc_error_message(why));
+  int status = proxy_parse(text, &parsed, &why);
+  if (status == WSC_ERR_NOMEM) cannot_judge(v);
+  else if (status != WSC_OK) violate(v, "PROXY: %s", wsc_error_message(why));
   else if (options_str(o, WSC_OPT_UNIX_SOCKET) != NULL)
     violate(v, "PROXY is set beside UNIX_SOCKET: a Unix socket is reached by no proxy");
   proxy_free(&parsed);
   wsc_error_unref(why);
 }
 
-static bool host_name(const char *name) {
+static void check_host_name(struct violations *v, const char *name) {
   struct buffer text = {0};
   struct url u = {0};
   int status = buffer_printf(&text, "wss://%s/", name);
-  bool good = status == WSC_OK && url_parse((const char *)text.data, &u, NULL) == WSC_OK && !u.literal &&
-              ascii_equal(u.authority, name);
+  if (status == WSC_OK) status = url_parse((const char *)text.data, &u, NULL);
+  if (status == WSC_ERR_NOMEM) cannot_judge(v);
+  else if (status != WSC_OK || u.literal || !ascii_equal(u.authority, name))
+    violate(v, "TLS_SERVER_NAME \"%.64s\" is not the name of a host", name);
   url_free(&u);
   buffer_free(&text);
-  return good;
 }
 
 static void check_tls(struct violations *v, const wsc_options *o) {
@@ -75,7 +78,7 @@ static void check_tls(struct violations *v, const wsc_options *o) {
   if (host != NULL && (*host == 0 || strcspn(host, " ,\t") != strlen(host)))
     violate(v, "HOST_HEADER \"%.64s\" must be one host, with its port where it has one", host);
   else if (bad != NULL) violate(v, "HOST_HEADER has %s at position %zu", byte_name(*bad, buffer), (size_t)(bad - host));
-  if (name != NULL && !host_name(name)) violate(v, "TLS_SERVER_NAME \"%.64s\" is not the name of a host", name);
+  if (name != NULL) check_host_name(v, name);
   if (least != NULL && strcmp(least, "1.2") != 0 && strcmp(least, "1.3") != 0)
     violate(v, "TLS_MIN_VERSION \"%.32s\" is neither \"1.2\" nor \"1.3\"", least);
   if (keylog != NULL && *keylog == 0) violate(v, "TLS_KEYLOG_FILE is empty: it must name a file");

@@ -27,6 +27,10 @@ static int no_memory(struct receiver *r, uint64_t bytes) {
 
 void unpack_flush(struct unpacked *u) {
   struct wsc_batch *b = u->batch;
+  if (b != NULL && b->count == 0) { /* there was no memory for its first record */
+    batch_unref(b);
+    b = NULL;
+  }
   if (b != NULL) {
     b->base = u->arena->bytes;
     b->length = u->used;

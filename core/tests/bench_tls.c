@@ -78,7 +78,8 @@ static void serve(int listener, SSL_CTX *context, bool upgrades) {
     if (SSL_accept(e.ssl) != 1) _exit(1);
   }
   char answer[UPGRADE_ANSWER_MAX];
-  size_t n = upgrades ? upgrade_answer(get, &e, answer) : 0;
+  enum upgrade_outcome outcome;
+  size_t n = upgrades ? upgrade_answer(get, &e, answer, &outcome) : 0;
   if (upgrades && !put(&e, (uint8_t *)answer, n)) _exit(1);
   for (size_t i = 0; i < sizeof frames; i += FRAME)
     memcpy(frames + i,

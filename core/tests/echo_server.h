@@ -46,8 +46,12 @@ static inline bool echo_get_of(void *l, void *to, size_t n) { return echo_get(l,
 
 static inline bool echo_upgrade(struct echo_link *l) {
   char answer[UPGRADE_ANSWER_MAX];
-  size_t length = upgrade_answer(echo_get_of, l, answer);
-  return length > 0 && echo_put(l, answer, length);
+  enum upgrade_outcome outcome = TUNNELED;
+  while (outcome == TUNNELED) {
+    size_t length = upgrade_answer(echo_get_of, l, answer, &outcome);
+    if (length == 0 || !echo_put(l, answer, length)) return false;
+  }
+  return outcome == UPGRADED;
 }
 
 /* One frame there and back. */

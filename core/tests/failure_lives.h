@@ -12,6 +12,7 @@ static const int64_t LONG = 20 * NS_PER_S;
 static uint8_t large[300000]; /* five fragments */
 static struct {
   const char *url, *ca_file; /* NULL: no file */
+  const char *proxy;         /* NULL: none; redirects are followed as well */
   bool compression;
 } lives;
 
@@ -97,6 +98,8 @@ static inline void wait_for(struct seen *s, const int *what, int want) {
 static inline void add_options(wsc_options *o) {
   if (!o) return;
   if (lives.ca_file) TOLD(wsc_options_set_str(o, WSC_OPT_CA_FILE, lives.ca_file), NULL);
+  if (lives.proxy) TOLD(wsc_options_set_str(o, WSC_OPT_PROXY, lives.proxy), NULL);
+  if (lives.proxy) TOLD(wsc_options_set_int(o, WSC_OPT_MAX_REDIRECTS, 1), NULL);
   if (lives.compression) TOLD(wsc_options_set_int(o, WSC_OPT_COMPRESSION, 1), NULL);
 }
 

@@ -20,8 +20,8 @@ static long failures_life; /* which one it is, for messages */
 
 /* What a call may say when memory or fds are short, and that its error says the same. Never a timeout: that would be a hang that was cut. */
 static inline void failure_told(const char *file, int line, int status, wsc_error *e) {
-  static const int may[] = {WSC_OK,         WSC_STOPPED, WSC_ERR_NOMEM,     WSC_ERR_IO,
-                            WSC_ERR_CLOSED, WSC_ERR_TLS, WSC_ERR_HANDSHAKE, WSC_ERR_STATE};
+  static const int may[] = {WSC_OK,      WSC_STOPPED,       WSC_ERR_NOMEM, WSC_ERR_IO,   WSC_ERR_CLOSED,
+                            WSC_ERR_TLS, WSC_ERR_HANDSHAKE, WSC_ERR_STATE, WSC_ERR_PROXY};
   bool known = false;
   for (size_t i = 0; i < sizeof may / sizeof *may; i++) known |= status == may[i];
   bool told = status == WSC_OK || !e || (wsc_error_status(e) == status && *wsc_error_message(e));

@@ -69,7 +69,8 @@ static inline bool peer_get(void *peer, void *to, size_t n) {
 /* Reads the request, answers 101. `extra` bytes (may be NULL) leave in the same write as the answer. */
 static inline void peer_upgrade(struct peer *p, const void *extra, size_t extra_length) {
   char answer[2 * UPGRADE_ANSWER_MAX];
-  size_t length = upgrade_answer(peer_get, p, answer);
+  enum upgrade_outcome outcome;
+  size_t length = upgrade_answer(peer_get, p, answer, &outcome);
   CHECK(length > 0 && length + extra_length <= sizeof answer);
   if (extra_length > 0) memcpy(answer + length, extra, extra_length);
   peer_bytes(p->fd, answer, length + extra_length);

@@ -93,7 +93,8 @@ static bool get_of(void *server, void *to, size_t n) { return get(server, to, n)
 
 static void upgrade(struct server *s) {
   char answer[UPGRADE_ANSWER_MAX];
-  size_t length = upgrade_answer(get_of, s, answer);
+  enum upgrade_outcome outcome;
+  size_t length = upgrade_answer(get_of, s, answer, &outcome);
   CHECK(length > 0);
   put(s, answer, length);
 }

@@ -238,7 +238,8 @@ static void a_proxys_login_is_never_logged(void) {
   CHECK_EQ(wsc_options_set_str(o, WSC_OPT_PROXY, proxy), WSC_OK);
   wsc_engine *e = begin("ws://" SECRET "@nowhere.invalid/", o, &start);
   peer_accept_tcp(&p);
-  peer_bytes(p.fd, "HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n", 40);
+  static const char no[] = "HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n";
+  peer_bytes(p.fd, no, sizeof no - 1);
   finish(start, WSC_ERR_PROXY_AUTH);
   book_has("2 dial ");
   wsc_engine_free(e);

@@ -11,9 +11,12 @@
 
 enum { UPGRADE_REQUEST_MAX = 8192, UPGRADE_ANSWER_MAX = 512 };
 
+/* To a CONNECT: it tunnels to itself, and the next request follows. To a request for /moved: the client is sent to /. */
+enum upgrade_outcome { UPGRADED, TUNNELED, REDIRECTED };
+
 /* Reads the request byte by byte with get and makes the answer to it; its length, 0 when the request did not come whole. */
 static inline size_t upgrade_answer(bool (*get)(void *from, void *to, size_t n), void *from,
-                                    char answer[UPGRADE_ANSWER_MAX]) {
+                                    char answer[UPGRADE_ANSWER_MAX], enum upgrade_outcome *outcome) {
   char request[UPGRADE_REQUEST_MAX], joined[128], accepted[32];
   uint8_t digest[20];
   size_t n = 0;
@@ -21,6 +24,13 @@ static inline size_t upgrade_answer(bool (*get)(void *from, void *to, size_t n),
     if (n == sizeof request - 1 || !get(from, request + n, 1)) return 0;
     request[++n] = 0;
   } while (n < 4 || memcmp(request + n - 4, "\r\n\r\n", 4) != 0);
+  *outcome = memcmp(request, "CONNECT ", 8) == 0        ? TUNNELED
+             : strncmp(request, "GET /moved ", 11) == 0 ? REDIRECTED
+                                                        : UPGRADED;
+  if (*outcome == TUNNELED) return (size_t)snprintf(answer, UPGRADE_ANSWER_MAX, "HTTP/1.1 200 OK\r\n\r\n");
+  if (*outcome == REDIRECTED)
+    return (size_t)snprintf(answer, UPGRADE_ANSWER_MAX,
+                            "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n");
   char *key = strstr(request, "Sec-WebSocket-Key: ");
   if (key == NULL) return 0;
   bool packed =

@@ -150,7 +150,7 @@ GROWTH = [
     ("nothing changes", lambda a: None),
     (
         "a status is added",
-        lambda a: a["statuses"].append({"name": "ERR_NEW", "number": -22, "python": "NewError", "text": "new"}),
+        lambda a: a["statuses"].append({"name": "ERR_NEW", "number": -99, "python": "NewError", "text": "new"}),
     ),
     (
         "an option is added",
