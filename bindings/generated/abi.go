@@ -6,7 +6,7 @@ package abi
 // The ABI these constants were read from.
 const (
 	Version = "0.1.0"
-	Hash    = "e16845a38673df518b36eadf41e27ac91487d1cfaf0aba15270c0797078266ae"
+	Hash    = "6f3a5872fa61c92dc769b0097af2789a175aafd5f2454c6e298cbfb500bc9c55"
 )
 
 // What a call of the C library returned.
@@ -331,7 +331,7 @@ var Options = []Option{
 	{"CLIENT_NO_CONTEXT_TAKEOVER", "ClientNoContextTakeover", "BOOL", "CONNECTION", "", "compress every outgoing message for itself: larger, less memory at the server", 75, 0, 0, 1},
 	{"SERVER_NO_CONTEXT_TAKEOVER", "ServerNoContextTakeover", "BOOL", "CONNECTION", "", "ask the server to compress every message for itself: no window is kept here between messages; a server that does not grant it is refused", 76, 0, 0, 1},
 	{"PROXY", "Proxy", "STR", "CONNECTION", "", "go through this proxy: http://, https://, socks5:// or socks5h:// (the proxy looks the host up), with user:password@ where it asks for one; \"none\": go directly. Not set: as the environment says by curl's rules (wss_proxy, https_proxy, all_proxy, no_proxy ...), and this machine itself is always reached directly", 80, 0, 0, 0},
-	{"MAX_REDIRECTS", "MaxRedirects", "INT", "CONNECTION", "", "follow so many 301, 302, 303, 307 and 308 to another URL (never from wss to ws; headers, cookies and credentials stay with the host they were meant for); 0: none, the answer is an error", 81, 0, 0, 20},
+	{"MAX_REDIRECTS", "MaxRedirects", "INT", "CONNECTION", "", "follow so many 301, 302, 303, 307 and 308 to another URL (never from wss to ws; headers, cookies, credentials and client certificates stay with the host they were meant for); 0: none, the answer is an error", 81, 0, 0, 20},
 	{"BIND_ADDRESS", "BindAddress", "STR", "CONNECTION", "", "go out from this IPv4 or IPv6 address of this machine; addresses of the other family are not tried then", 90, 0, 0, 0},
 	{"BIND_INTERFACE", "BindInterface", "STR", "CONNECTION", "", "go out through this network interface only (Linux: SO_BINDTODEVICE)", 91, 0, 0, 0},
 	{"UNIX_SOCKET", "UnixSocket", "STR", "CONNECTION", "", "connect to this Unix socket (\"@name\": an abstract one) instead of the URL's host, which is still asked for", 92, 0, 0, 0},

@@ -6,7 +6,7 @@ import enum
 from typing import NamedTuple, TypedDict
 
 ABI_VERSION = "0.1.0"
-ABI_HASH = "e16845a38673df518b36eadf41e27ac91487d1cfaf0aba15270c0797078266ae"
+ABI_HASH = "6f3a5872fa61c92dc769b0097af2789a175aafd5f2454c6e298cbfb500bc9c55"
 
 
 class Status(enum.IntEnum):
@@ -933,7 +933,7 @@ OPTIONS: tuple[Option, ...] = (
         0,
         20,
         "",
-        "follow so many 301, 302, 303, 307 and 308 to another URL (never from wss to ws; headers, cookies and credentials stay with the host they were meant for); 0: none, the answer is an error",
+        "follow so many 301, 302, 303, 307 and 308 to another URL (never from wss to ws; headers, cookies, credentials and client certificates stay with the host they were meant for); 0: none, the answer is an error",
     ),
     Option(
         "BIND_ADDRESS",

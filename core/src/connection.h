@@ -73,6 +73,7 @@ struct detour {
 struct home {
   struct url url;
   wsc_options *options;
+  struct tls_context *trust; /* of these options: it may show a certificate of our own */
   unsigned redirects;
 };
 

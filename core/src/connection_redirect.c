@@ -58,6 +58,8 @@ static int leave_home(wsc_connection *k, struct url *next) {
     options_clear(changed, WSC_OPT_COOKIE);
     options_clear(changed, WSC_OPT_HOST_HEADER);
     options_clear(changed, WSC_OPT_TLS_SERVER_NAME);
+    options_clear(changed, WSC_OPT_CERT_FILE);
+    options_clear(changed, WSC_OPT_KEY_FILE);
     stripped = options_snapshot(changed);
     wsc_options_free(changed);
     if (!stripped) return WSC_ERR_NOMEM;
@@ -69,6 +71,7 @@ static int leave_home(wsc_connection *k, struct url *next) {
     }
     k->home->url = k->url;
     k->home->options = options_ref(k->options);
+    k->home->trust = k->trust ? tls_context_ref(k->trust) : NULL;
   } else {
     url_free(&k->url);
   }
@@ -77,6 +80,8 @@ static int leave_home(wsc_connection *k, struct url *next) {
   if (stripped) {
     wsc_options_free(k->options);
     k->options = stripped;
+    tls_context_unref(k->trust); /* made anew of these, if there is need of it */
+    k->trust = NULL;
   }
   k->home->redirects++;
   return WSC_OK;
@@ -86,8 +91,10 @@ void redirect_return(wsc_connection *k) {
   if (!k->home) return;
   url_free(&k->url);
   wsc_options_free(k->options);
+  tls_context_unref(k->trust);
   k->url = k->home->url;
   k->options = k->home->options;
+  k->trust = k->home->trust;
   mem_free(k->home);
   k->home = NULL;
 }

@@ -130,6 +130,8 @@ void link_forget(wsc_engine *e) {
   struct traffic *sum = &e->traffic, *one = &k->traffic;
   one->dropped += batch_queue_clear(&k->queue);
   traffic_add(sum, one);
+  if (!e->trust && k->trust && !k->home)
+    e->trust = tls_context_ref(k->trust); /* for an https:// proxy: not loaded again */
   if (k->rtt_last_ns >= 0) {
     e->rtt_last_ns = k->rtt_last_ns;
     e->rtt_smoothed_ns = k->rtt_smoothed_ns;

@@ -179,3 +179,28 @@ def test_the_environments_trust(wsc, certificates, tmp_path, monkeypatch):
         monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
         said = refused(wsc("--no-reconnect", server.url))
         assert f"SSL_CERT_FILE={tmp_path}/missing" in said and f"SSL_CERT_DIR={tmp_path}" in said
+
+
+def test_a_client_certificate_stays_with_its_host(wsc, certificates, trust):
+    """The server it was meant for sends us to another name: there nobody is shown who we are, and back home we are known again."""
+    context = certificates.tls(certificates.server, ask_client=True)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    seen = []
+
+    def moved(connection, request):
+        seen.append((request.headers["Host"].split(":")[0], connection.socket.getpeercert() is not None and bool(connection.socket.getpeercert())))
+        if request.path == "/start":
+            response = connection.respond(302, "")
+            response.headers["Location"] = f"wss://localhost:{server.port}/"
+            return response
+        return None
+
+    def script(session):
+        session.send("hello")
+        session.connection.close(1012)
+
+    with Server(script, tls=context, process_request=moved) as server:
+        program = wsc("--count", 2, "--max-redirects", 1, "--cert", certificates.client, "--key", certificates.key_of(certificates.client),
+                      *trust, server.url + "start")
+        assert program.status() == 0, program.errors
+        assert seen == [("127.0.0.1", True), ("localhost", False)] * 2

@@ -122,8 +122,8 @@ extern "C" {
      "user:password@ where it asks for one; \"none\": go directly. Not set: as the environment says by curl's rules " \
      "(wss_proxy, https_proxy, all_proxy, no_proxy ...), and this machine itself is always reached directly") \
   XX(MAX_REDIRECTS, 81, INT, CONNECTION, 0, 0, 20, "", "max_redirects", "--max-redirects", "MaxRedirects", \
-     "follow so many 301, 302, 303, 307 and 308 to another URL (never from wss to ws; headers, cookies and " \
-     "credentials stay with the host they were meant for); 0: none, the answer is an error") \
+     "follow so many 301, 302, 303, 307 and 308 to another URL (never from wss to ws; headers, cookies, " \
+     "credentials and client certificates stay with the host they were meant for); 0: none, the answer is an error") \
   XX(BIND_ADDRESS, 90, STR, CONNECTION, 0, 0, 0, "", "bind_address", "--bind", "BindAddress", \
      "go out from this IPv4 or IPv6 address of this machine; addresses of the other family are not tried then") \
   XX(BIND_INTERFACE, 91, STR, CONNECTION, 0, 0, 0, "", "bind_interface", "--interface", "BindInterface", \
