@@ -118,6 +118,46 @@ static void a_bad_certificate_is_explained(void) {
           "(1 certificate: is an intermediate one missing there?)");
 }
 
+/* leaf < lower < middle < root, sent in the wrong order, beside a certificate that belongs to nobody. */
+static void a_misordered_chain_is_put_in_order(void) {
+  struct server s;
+  wsc_error *e = NULL;
+  struct identity lower = make_identity(&(struct wish){.subject = "Lower", .ca = true, .issuer = &middle});
+  struct identity low = make_identity(&(struct wish){.subject = "low", .issuer = &lower, .names = "DNS:example.test"});
+  struct tls_context *c = trusting("root.pem");
+  server_new(&s, &low, &middle, false);
+  CHECK_EQ(SSL_CTX_add1_chain_cert(s.ctx, other_root.certificate), 1);
+  CHECK_EQ(SSL_CTX_add1_chain_cert(s.ctx, lower.certificate), 1);
+  struct tls *t = session(c, s.client_fd, "wss://example.test/");
+  CHECK_EQ(shake(t, &s, &e), WSC_OK);
+  CHECK(s.done);
+  tls_free(t);
+  tls_context_unref(c);
+  server_free(&s);
+  free_identity(&low);
+  free_identity(&lower);
+}
+
+static void a_version_too_old_is_told(void) {
+  struct server s;
+  wsc_error *e = NULL;
+  struct tls_context *c = context_of(with(WSC_OPT_CA_FILE, world_path("root.pem"), WSC_OPT_TLS_MIN_VERSION, "1.3"));
+  server_new(&s, &good, NULL, false);
+  CHECK_EQ(SSL_CTX_set_max_proto_version(s.ctx, TLS1_2_VERSION), 1);
+  struct tls *t = session(c, s.client_fd, "wss://example.test/");
+  CHECK_EQ(shake(t, &s, &e), WSC_ERR_TLS);
+  CHECK(s.failed);
+  CHECK_HAS(wsc_error_message(e), "TLS handshake with example.test:443: ");
+  CHECK_HAS(wsc_error_message(e),
+            "alert \"protocol version\" (70); we speak TLS 1.3 only, as TLS_MIN_VERSION wants it");
+  CHECK_EQ(error_fatal(e), 0);
+  CHECK_EQ(ERR_peek_error(), 0);
+  wsc_error_unref(e);
+  tls_free(t);
+  tls_context_unref(c);
+  server_free(&s);
+}
+
 static void certificates_may_come_as_text_or_directory(void) {
   char pem[4096], name[64];
   FILE *f = fopen(world_path("root.pem"), "r");
@@ -266,6 +306,8 @@ int main(void) {
   bad_files_are_named();
   a_trusted_server_is_accepted();
   a_bad_certificate_is_explained();
+  a_misordered_chain_is_put_in_order();
+  a_version_too_old_is_told();
   certificates_may_come_as_text_or_directory();
   insecure_accepts_anything_and_only_when_asked();
   the_systems_trust_is_found();
