@@ -6,7 +6,7 @@ package abi
 // The ABI these constants were read from.
 const (
 	Version = "0.1.0"
-	Hash    = "6f3a5872fa61c92dc769b0097af2789a175aafd5f2454c6e298cbfb500bc9c55"
+	Hash    = "9646fb3e744de0e10486cf6bca08ae56f2dbdd43dd0449fb5e2c63a0eaed86e4"
 )
 
 // What a call of the C library returned.

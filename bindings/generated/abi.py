@@ -6,7 +6,7 @@ import enum
 from typing import NamedTuple, TypedDict
 
 ABI_VERSION = "0.1.0"
-ABI_HASH = "6f3a5872fa61c92dc769b0097af2789a175aafd5f2454c6e298cbfb500bc9c55"
+ABI_HASH = "9646fb3e744de0e10486cf6bca08ae56f2dbdd43dd0449fb5e2c63a0eaed86e4"
 
 
 class Status(enum.IntEnum):

@@ -375,6 +375,7 @@ typedef struct wsc_stats {
   uint64_t reconnects_by_user;
   uint64_t wire_received_bytes;
   uint64_t wire_sent_bytes;
+  uint64_t unsent_bytes;
 } wsc_stats;
 
 typedef struct wsc_record {

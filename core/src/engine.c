@@ -454,6 +454,7 @@ int wsc_engine_stats(wsc_engine *e, wsc_stats *out) {
   if (k) {
     pthread_mutex_lock(&k->lock);
     traffic_add(&t, &k->traffic);
+    s.unsent_bytes = k->tx_bytes;
     s.queued_messages = k->queue.messages;
     s.queued_bytes = k->queue.payload;
     if (k->rtt_last_ns >= 0) {

@@ -247,6 +247,7 @@ static void run_stats(struct scope *s, const struct json *c, struct line *out) {
   COUNT(reconnects_by_protocol);
   COUNT(reconnects_by_user);
   COUNT(wire_received_bytes);
+  COUNT(unsent_bytes);
   COUNT(wire_sent_bytes);
   COUNT(packed_received_bytes);
   COUNT(unpacked_received_bytes);

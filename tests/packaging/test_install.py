@@ -50,6 +50,12 @@ def test_the_tool_finds_its_library(installed):
     assert VERSION in run(installed / "bin" / "wsc", "--version")
 
 
+def test_manual_and_completions_are_installed(installed):
+    for name in ("share/man/man1/wsc.1", "share/bash-completion/completions/wsc", "share/zsh/site-functions/_wsc",
+                 "share/fish/vendor_completions.d/wsc.fish"):
+        assert "proxy" in (installed / name).read_text()
+
+
 def test_installed_headers_stand_alone(installed, tmp_path):
     """Each compiles as the only include, as C and as C++, with the warnings a user may have on."""
     for header in sorted((installed / "include").rglob("*.h")):

@@ -207,6 +207,7 @@ typedef struct wsc_stats {
    * it dead · we failed it for what the peer sent · restart was called, or on_open refused */
   uint64_t reconnects_by_peer, reconnects_by_network, reconnects_by_timeout, reconnects_by_protocol, reconnects_by_user;
   uint64_t wire_received_bytes, wire_sent_bytes; /* frames, with their headers and control frames; TLS not counted */
+  uint64_t unsent_bytes;                         /* accepted for sending and not yet written; 0 without a session */
 } wsc_stats;
 
 /* The counters now; before the first start too. what: the caller sets out's struct_size. With a host adapter
