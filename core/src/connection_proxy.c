@@ -36,11 +36,18 @@ int detour_failed(wsc_connection *k, int status, wsc_error **err) {
   return error_set_info(err, &info, "%s: proxy %s", k->url.shown, k->detour->proxy.url.shown);
 }
 
+/* SOCKS5 is told one address. More proxies can reach IPv4 than IPv6, so that comes first where there is one. */
+static const struct address *preferred(const struct addresses *all) {
+  for (size_t i = 0; i < all->count; i++)
+    if (all->items[i].storage.ss_family == AF_INET) return &all->items[i];
+  return all->count > 0 ? all->items : NULL;
+}
+
 static int begin_tunnel(wsc_connection *k, wsc_error **err) {
   struct detour *d = k->detour;
   k->state = CONN_TUNNELING;
   k->readable = true; /* its edge may have come already */
-  const struct address *first = d->target.count ? d->target.items : NULL;
+  const struct address *first = preferred(&d->target);
   struct address literal;
   const char *zone = NULL;
   if (!first && k->url.literal && address_parse(k->url.host, k->url.port, &literal, &zone)) {

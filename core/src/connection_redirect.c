@@ -36,6 +36,7 @@ static int absolute(const struct url *base, const char *location, struct buffer 
   if (begins(location, "//")) return buffer_printf(out, "%s:%.*s", scheme, n, location);
   if (*location == '/') return buffer_printf(out, "%s://%s%.*s", scheme, base->authority, n, location);
   if (*location == '?') folder = path;
+  else if (n == 0) folder = (int)strlen(base->target); /* only a fragment: the same again */
   return buffer_printf(out, "%s://%s%.*s%.*s", scheme, base->authority, folder, base->target, n, location);
 }
 
@@ -107,13 +108,22 @@ static void hang_up(wsc_connection *k) {
   k->readable = k->hangup = false;
 }
 
+/* Location without what may be a user's name or password. */
+static const char *shown(const char *location, char out[static 256]) {
+  const char *at = strrchr(location, '@'), *slashes = strstr(location, "//");
+  int keep =
+      at != NULL && slashes != NULL && slashes < at && slashes - location < 16 ? (int)(slashes + 2 - location) : 0;
+  snprintf(out, 256, "%.*s%s%.200s", keep, location, at != NULL ? "***" : "", at != NULL ? at : location);
+  return out;
+}
+
 /* The refusal stays the error's cause: its status, its headers. */
 static int refuse(wsc_connection *k, wsc_error **err, const char *why, const char *location, int64_t most) {
   struct error_info info = {.status = WSC_ERR_HANDSHAKE, .cause = *err, .plain = true};
-  char count[64] = "";
+  char count[64] = "", to[256];
   if (most) snprintf(count, sizeof count, " (max_redirects is %d)", (int)most);
   *err = NULL;
-  return error_set_info(err, &info, "%s: redirected to %.200s, %s%s", k->url.shown, location, why, count);
+  return error_set_info(err, &info, "%s: redirected to %s, %s%s", k->url.shown, shown(location, to), why, count);
 }
 
 int redirect_follow(wsc_connection *k, wsc_error **err) {

@@ -290,6 +290,8 @@ void tls_free(struct tls *t) {
 
 /* What went wrong */
 
+static const char *who(const struct tls *t) { return t->proxy ? "the proxy" : "the server"; }
+
 static bool speaks_tls(const struct tls *t) { return t->first_length == 0 || (t->first[0] >= 20 && t->first[0] <= 23); }
 
 static void explain_stranger(struct tls *t) {
@@ -299,8 +301,8 @@ static void explain_stranger(struct tls *t) {
     uint8_t c = t->first[i];
     at += (size_t)snprintf(shown + at, sizeof shown - at, c >= 0x20 && c < 0x7f ? "%c" : "\\x%02x", c);
   }
-  snprintf(t->text, sizeof t->text,
-           "the server does not speak TLS, it began with \"%s\": should the URL begin with ws:// ?", shown);
+  snprintf(t->text, sizeof t->text, "%s does not speak TLS, it began with \"%s\": should the URL begin with %s:// ?",
+           who(t), shown, t->proxy ? "http" : "ws");
 }
 
 static void explain_alert(struct tls *t, int alert) {
@@ -316,7 +318,7 @@ static void explain_alert(struct tls *t, int alert) {
     hint = SSL_CTX_get_min_proto_version(t->context->ctx) == TLS1_3_VERSION
                ? "; we speak TLS 1.3 only, as TLS_MIN_VERSION wants it"
                : "; we speak TLS 1.2 and later";
-  snprintf(t->text, sizeof t->text, "the server ended it with the alert \"%s\" (%d)%s", name, alert, hint);
+  snprintf(t->text, sizeof t->text, "%s ended it with the alert \"%s\" (%d)%s", who(t), name, alert, hint);
 }
 
 /* Puts the top of the error queue into t->text. */
@@ -328,7 +330,7 @@ static void explain(struct tls *t) {
   else if (ERR_GET_LIB(e) == ERR_LIB_SSL && reason > SSL_AD_REASON_OFFSET && reason < SSL_AD_REASON_OFFSET + 256)
     explain_alert(t, reason - SSL_AD_REASON_OFFSET);
   else if (ERR_GET_LIB(e) == ERR_LIB_SSL && reason == SSL_R_UNSUPPORTED_PROTOCOL)
-    snprintf(t->text, sizeof t->text, "the server speaks no TLS version from %s on",
+    snprintf(t->text, sizeof t->text, "%s speaks no TLS version from %s on", who(t),
              SSL_CTX_get_min_proto_version(t->context->ctx) == TLS1_3_VERSION ? "1.3" : "1.2");
   else snprintf(t->text, sizeof t->text, "%s", tls_reason(text));
   ERR_clear_error();
@@ -346,7 +348,8 @@ static int outcome(struct tls *t, int result) {
     ERR_clear_error();
     if (!t->os_error) return 0;
     t->failed = t->os_error;
-    error_errno_text(t->failed, t->text);
+    if (t->failed == EPROTO && t->under) snprintf(t->text, sizeof t->text, "the proxy: %.400s", t->under->text);
+    else error_errno_text(t->failed, t->text);
     return -t->failed;
   default:
     explain(t);
@@ -366,7 +369,7 @@ static int handshake_failed(struct tls *t, int result, wsc_error **err) {
   info.status = result == -ENOMEM ? WSC_ERR_NOMEM : WSC_ERR_IO;
   info.os_error = -result;
   if (result == 0)
-    return error_set_info(err, &info, "TLS handshake with %s: the server closed the connection%s", t->peer, hint);
+    return error_set_info(err, &info, "TLS handshake with %s: %s closed the connection%s", t->peer, who(t), hint);
   return error_set_info(err, &info, "TLS handshake with %s: %s%s", t->peer, t->text, hint);
 }
 
