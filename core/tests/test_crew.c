@@ -456,7 +456,7 @@ static void a_pause_is_granted_beside_a_blocked_callback(void) {
 
 static void *flood(void *arg) {
   struct bed *b = arg;
-  uint8_t frames[18 * 1000];
+  uint8_t frames[18 * 1000] = {0};
   uint64_t number = 0;
   while (!b->quiet) {
     for (size_t i = 0; i < sizeof frames; i += 18, number++) {

@@ -1,4 +1,5 @@
-/* fork with a running engine: the child may touch nothing of the parent's, and the parent never notices. */
+/* fork with a running engine: the child may touch nothing of the parent's, and the parent never notices.
+ * valgrind: no leak check, since in a child nothing refers to what the parent's threads had on their stacks. */
 #define _GNU_SOURCE
 #include "echo_server.h"
 #include "threads.h"

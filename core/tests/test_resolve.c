@@ -391,6 +391,7 @@ __attribute__((unused)) static void a_child_process_starts_afresh(void) {
     check_answer(r);
     resolve_end(r);
     resolve_end(a);
+    resolve_end(b);
     resolve_end(queued);
     for (int i = 2; i < 6; i++) { /* the queue still works after that */
       r = begin("c", &here);

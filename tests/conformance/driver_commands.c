@@ -129,6 +129,7 @@ static void run_free(struct scope *s, const struct json *c, struct line *out) {
   if (current == e) current = NULL;
   pthread_mutex_unlock(&lock);
   wsc_engine_free(e);
+  line_bool(out, "freed", e != NULL);
   end_with(out, WSC_OK, NULL);
 }
 

@@ -79,7 +79,7 @@ def silence(events):
             if quiet:
                 yield f"{e['of']} returned after {words}"
             running.discard((e["of"], e["call"]))
-        elif e["event"] == "result" and (e["cmd"], e["status"]) in (
+        elif e["event"] == "result" and e.get("freed") is not False and (e["cmd"], e["status"]) in (
             ("stop", "OK"),
             ("wait", "STOPPED"),
             ("free", "OK"),
