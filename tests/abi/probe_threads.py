@@ -22,10 +22,12 @@ def wait(begin, *arguments):
     call(begin, *arguments, 0, op)
     try:
         while True:
-            status = lib.wsc_op_wait(op[0], SLICE_NS, error)
+            lib.wsc_op_wait(op[0], SLICE_NS, error)
+            lib.wsc_error_unref(error[0])  # of the slice, which may be over in the moment in which the operation is
+            error[0] = ffi.NULL
             if not lib.wsc_op_pending(op[0]):
                 break
-            lib.wsc_error_unref(error[0])
+        status = lib.wsc_op_status(op[0], error)
         if status < 0:
             raise WscError(status, error[0])
         return status
