@@ -92,9 +92,11 @@ static void take_all_traced(struct crew *c, struct share *s, const wsc_event *ev
   wsc_engine *e = ev->engine;
   struct wsc_batch *b = ev->core;
   struct callback_frame f = {.engine = e, .event = ev};
-  for (uint32_t at; (at = atomic_fetch_add_explicit(&b->cursor, 1, memory_order_relaxed)) < b->count;) {
+  const bool solo = b->solo;
+  uint32_t last = b->count - 1;
+  for (uint32_t at; next_record(e, b, solo, &at);) {
     const wsc_record *r = &b->records[at];
-    if (at == b->count - 1 && ev->count > 1) taken(c, s, ev);
+    if (at == last && ev->count > 1) taken(c, s, ev);
     struct trace_call call = {0};
     trace_message_before(e, ev, r->type, r->length, &call);
     f.span = call.span;

@@ -479,12 +479,29 @@ static void read_some(struct bed *b) {
   wsc_session_unref(s);
 }
 
+static void *span_start(void *self, void *parent, const char *name, int kind, int64_t time_ns, const wsc_attribute *a,
+                        size_t n) {
+  (void)parent, (void)name, (void)kind, (void)time_ns, (void)a, (void)n;
+  return self;
+}
+static void span_event(void *self, void *span, const char *name, int64_t time_ns, const wsc_attribute *a, size_t n) {
+  (void)self, (void)span, (void)name, (void)time_ns, (void)a, (void)n;
+}
+static void span_end(void *self, void *span, int64_t time_ns, int status, const wsc_error *error) {
+  (void)self, (void)span, (void)time_ns, (void)status, (void)error;
+}
+static const wsc_tracer quiet_tracer = {.struct_size = sizeof quiet_tracer,
+                                        .span_start = span_start,
+                                        .span_event = span_event,
+                                        .span_end = span_end};
+
 /* While it is held no message is taken but by its holder; between two pauses messages are. What was taken, by callbacks and by the
  * holder, is each number once: none was lost at the seam, and none came twice. */
-static void pauses_are_granted_under_a_flood(int readers) {
+static void pauses_are_granted_under_a_flood(int readers, bool traced) {
   struct bed b;
   pthread_t sender;
   prepare(&b);
+  if (traced) CHECK_EQ(wsc_options_set_tracer(b.options, &quiet_tracer, &b), WSC_OK);
   set(&b, WSC_OPT_READER_COUNT, readers);
   set(&b, WSC_OPT_RECEIVE_QUEUE_BYTES, 1 << 20);
   b.numbered = true;
@@ -521,8 +538,10 @@ int main(void) {
   an_engine_may_be_freed_inside_any_of_its_callbacks();
   an_old_session_is_fenced_and_outlives_its_engine();
   a_pause_is_granted_beside_a_blocked_callback();
-  pauses_are_granted_under_a_flood(1);
-  pauses_are_granted_under_a_flood(4);
+  pauses_are_granted_under_a_flood(1, false);
+  pauses_are_granted_under_a_flood(4, false);
+  pauses_are_granted_under_a_flood(1, true);
+  pauses_are_granted_under_a_flood(4, true);
   a_thousand_engines_need_a_handful_of_threads();
   threads_gone();
   return 0;
