@@ -108,22 +108,13 @@ static void hang_up(wsc_connection *k) {
   k->readable = k->hangup = false;
 }
 
-/* Location without what may be a user's name or password. */
-static const char *shown(const char *location, char out[static 256]) {
-  const char *at = strrchr(location, '@'), *slashes = strstr(location, "//");
-  int keep =
-      at != NULL && slashes != NULL && slashes < at && slashes - location < 16 ? (int)(slashes + 2 - location) : 0;
-  snprintf(out, 256, "%.*s%s%.200s", keep, location, at != NULL ? "***" : "", at != NULL ? at : location);
-  return out;
-}
-
 /* The refusal stays the error's cause: its status, its headers. */
 static int refuse(wsc_connection *k, wsc_error **err, const char *why, const char *location, int64_t most) {
   struct error_info info = {.status = WSC_ERR_HANDSHAKE, .cause = *err, .plain = true};
-  char count[64] = "", to[256];
+  char count[64] = "", to[URL_REDACTED_SIZE];
   if (most) snprintf(count, sizeof count, " (max_redirects is %d)", (int)most);
   *err = NULL;
-  return error_set_info(err, &info, "%s: redirected to %s, %s%s", k->url.shown, shown(location, to), why, count);
+  return error_set_info(err, &info, "%s: redirected to %s, %s%s", k->url.shown, url_redact(location, to), why, count);
 }
 
 int redirect_follow(wsc_connection *k, wsc_error **err) {

@@ -24,7 +24,7 @@ int receiver_fail(struct receiver *r, int status, int close_code, const char *re
 
 static bool is_control(int opcode) { return (opcode & 8) != 0; }
 
-static const char *opcode_name(int opcode) {
+const char *opcode_name(int opcode) {
   switch (opcode) {
   case OPCODE_CONTINUATION: return "continuation";
   case OPCODE_TEXT: return "text";

@@ -28,6 +28,9 @@ int inspect_close(struct receiver *r, const uint8_t *payload, size_t n);
 /* n more bytes, at `at` in the message, of a text. before: what r->utf8 was: they have just been found wrong. */
 int inspect_text_fault(struct receiver *r, struct utf8 before, const uint8_t *p, size_t n, uint64_t at);
 
+/* NULL: a reserved one. */
+const char *opcode_name(int opcode);
+
 /* Fills r->fault, for ever; status. */
 int receiver_fail(struct receiver *r, int status, int close_code, const char *reason, const char *detail, ...)
     __attribute__((format(printf, 5, 6)));

@@ -14,7 +14,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { URL_MAX = 8192, HOST_MAX = 253, LABEL_MAX = 63, ZONE_MAX = 15, SHOWN_MAX = 256 };
+enum { URL_MAX = 8192, HOST_MAX = 253, LABEL_MAX = 63, ZONE_MAX = 15 };
 
 static const struct url_scheme websocket[] = {{"ws", false, 80}, {"wss", true, 443}};
 
@@ -34,23 +34,24 @@ struct pieces {
   uint16_t number;                 /* the port */
 };
 
-/* The URL for error texts: everything up to the last '@' may be a user's name or password. */
-static const char *redact(const char *text, char out[SHOWN_MAX + 8]) {
+const char *url_redact(const char *text, char out[static URL_REDACTED_SIZE]) {
   const char *at = strrchr(text, '@'), *scheme = strstr(text, "://"), *rest = at != NULL ? at : text;
-  int keep = at != NULL && scheme != NULL && scheme < at && scheme - text < 16 ? (int)(scheme + 3 - text) : 0;
-  int room = SHOWN_MAX - keep - 8;
-  snprintf(out, SHOWN_MAX + 8, "%.*s%s%.*s%s", keep, text, at != NULL ? "***" : "", room, rest,
+  int keep = 0;
+  if (at != NULL && scheme != NULL && scheme < at && scheme - text < 16) keep = (int)(scheme + 3 - text);
+  else if (at != NULL && strncmp(text, "//", 2) == 0) keep = 2;
+  int room = URL_REDACTED_SIZE - keep - 8;
+  snprintf(out, URL_REDACTED_SIZE, "%.*s%s%.*s%s", keep, text, at != NULL ? "***" : "", room, rest,
            strlen(rest) > (size_t)room ? "..." : "");
   return out;
 }
 
 __attribute__((format(printf, 2, 3))) static int refuse(const struct pieces *u, const char *format, ...) {
-  char what[512], shown[SHOWN_MAX + 8];
+  char what[512], shown[URL_REDACTED_SIZE];
   va_list arguments;
   va_start(arguments, format);
   vsnprintf(what, sizeof what, format, arguments);
   va_end(arguments);
-  return error_set(u->err, WSC_ERR_INVALID, "URL \"%s\": %s", redact(u->text, shown), what);
+  return error_set(u->err, WSC_ERR_INVALID, "URL \"%s\": %s", url_redact(u->text, shown), what);
 }
 
 static const char *quote(const struct pieces *u, struct part part, char out[160]) {

@@ -31,4 +31,9 @@ int url_parse_as(const char *text, const struct url_scheme *schemes, size_t coun
 int url_copy(const struct url *from, struct url *out);
 void url_free(struct url *u); /* accepts {0} */
 
+/* A text that should have been a URL, or a reference like "//user@host/", for errors: up to the last '@' it may be a
+ * user's name or password, which "***" stands for; cut to the size. Returns out. */
+enum { URL_REDACTED_SIZE = 264 };
+const char *url_redact(const char *text, char out[static URL_REDACTED_SIZE]);
+
 #endif

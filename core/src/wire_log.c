@@ -2,6 +2,7 @@
 
 #include "ascii.h"
 #include "frame.h"
+#include "inspect.h"
 
 #include <stdio.h>
 
@@ -77,24 +78,13 @@ void wire_log_response(wsc_connection *k, const wsc_response *r) {
 
 /* ---- frames -------------------------------------------------------------------------------------------------------- */
 
-static const char *opcode_name(int opcode) {
-  switch (opcode) {
-  case OPCODE_CONTINUATION: return "continuation";
-  case OPCODE_TEXT: return "text";
-  case OPCODE_BINARY: return "binary";
-  case OPCODE_CLOSE: return "close";
-  case OPCODE_PING: return "ping";
-  case OPCODE_PONG: return "pong";
-  default: return "unknown";
-  }
-}
-
 static void log_frame(wsc_connection *k, const char *way, int first, const uint8_t *p, size_t length) {
   size_t most = (size_t)options_int(k->options, WSC_OPT_LOG_PREVIEW_BYTES);
   size_t n = length < most ? length : most;
   char shown[4 * PREVIEW_MOST + 1] = "";
   if (n) wire_log_text(shown, sizeof shown, p, n);
-  connection_log(k, WSC_LOG_TRACE, "frame", "%s %s%s%s, %zu bytes%s%s%s%s", way, opcode_name(first & 15),
+  const char *name = opcode_name(first & 15);
+  connection_log(k, WSC_LOG_TRACE, "frame", "%s %s%s%s, %zu bytes%s%s%s%s", way, name ? name : "unknown",
                  first & 0x80 ? ", fin" : "", first & FRAME_RSV1 ? ", rsv1" : "", length, n ? ": \"" : "", shown,
                  n ? "\"" : "", n && n < length ? "..." : "");
 }

@@ -2,22 +2,16 @@
  * (frames, limit, UTF-8, batches) and through inflate() into one buffer. Rounds take turns; the bytes are copied to where the receiver wants them, which
  * counts. Prints one JSON object: ns of CPU a message, medians. */
 #define _GNU_SOURCE
+#include "cpu_clock.h"
 #include "deflate.h"
 #include "receiver.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <zlib.h>
 
 enum { MESSAGES = 20000, ROUNDS = 15, ROOM = 2048 };
-
-static double cpu_ns(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-  return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
 
 static void ignore(void *self, int opcode, const uint8_t *payload, size_t length) {
   (void)self, (void)opcode, (void)payload, (void)length;
@@ -108,11 +102,6 @@ static double zlib_alone(void) {
   return took / MESSAGES;
 }
 
-static int by_size(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 int main(void) {
   double mine[ROUNDS], theirs[ROUNDS];
   struct arena_pool *pool = arena_pool_new();
@@ -121,10 +110,8 @@ int main(void) {
     mine[i] = ours(pool);
     theirs[i] = zlib_alone();
   }
-  qsort(mine, ROUNDS, sizeof *mine, by_size);
-  qsort(theirs, ROUNDS, sizeof *theirs, by_size);
-  printf("{\"ours\": %.1f, \"zlib\": %.1f, \"bytes\": %zu, \"packed\": %zu}\n", mine[ROUNDS / 2], theirs[ROUNDS / 2],
-         total / MESSAGES, stream.length / MESSAGES);
+  printf("{\"ours\": %.1f, \"zlib\": %.1f, \"bytes\": %zu, \"packed\": %zu}\n", median(mine, ROUNDS),
+         median(theirs, ROUNDS), total / MESSAGES, stream.length / MESSAGES);
   arena_pool_free(pool);
   buffer_free(&stream);
   return 0;

@@ -1,18 +1,12 @@
 /* What receiving costs without a socket: bytes are copied to where the receiver wants them (64 KiB a receive), the
  * copying is timed on its own and taken off. Prints ns a message of CPU time, the best of several rounds. */
 #define _GNU_SOURCE
+#include "cpu_clock.h"
 #include "receiver.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static double cpu_ns(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-  return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
 
 static void ignore(void *self, int opcode, const uint8_t *payload, size_t length) {
   (void)self, (void)opcode, (void)payload, (void)length;

@@ -1,6 +1,7 @@
 /* What TLS adds to receiving: a flood of 16 B frames by TCP and by TLS, read bare (recv and SSL_read, nothing looked at) and by an engine. The server is a
  * process of its own; CPU is that of this process. Rounds take turns. Prints one JSON object: ns of CPU a message, medians. */
 #define _GNU_SOURCE
+#include "cpu_clock.h"
 #include "upgrade.h"
 #include "wscengine.h"
 
@@ -12,17 +13,10 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { MESSAGES = 1000000, FRAME = 18, ROUNDS = 9, RECORD = 16384 - 16384 % FRAME };
 enum way { BARE, BARE_TLS, OURS, OURS_TLS, WAYS };
-
-static double cpu_ns(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-  return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
 
 static SSL_CTX *server_context(void) {
   SSL_CTX *c = SSL_CTX_new(TLS_server_method());
@@ -169,20 +163,14 @@ static double run(SSL_CTX *context, enum way way) {
   return took / MESSAGES;
 }
 
-static int by_size(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 int main(void) {
   double ns[WAYS][ROUNDS];
   signal(SIGPIPE, SIG_IGN);
   SSL_CTX *context = server_context();
   for (int round = 0; round < ROUNDS; round++)
     for (enum way way = BARE; way < WAYS; way++) ns[way][round] = run(context, way);
-  for (enum way way = BARE; way < WAYS; way++) qsort(ns[way], ROUNDS, sizeof ns[way][0], by_size);
-  printf("{\"bare\": %.1f, \"bare_tls\": %.1f, \"ours\": %.1f, \"ours_tls\": %.1f}\n", ns[BARE][ROUNDS / 2],
-         ns[BARE_TLS][ROUNDS / 2], ns[OURS][ROUNDS / 2], ns[OURS_TLS][ROUNDS / 2]);
+  printf("{\"bare\": %.1f, \"bare_tls\": %.1f, \"ours\": %.1f, \"ours_tls\": %.1f}\n", median(ns[BARE], ROUNDS),
+         median(ns[BARE_TLS], ROUNDS), median(ns[OURS], ROUNDS), median(ns[OURS_TLS], ROUNDS));
   SSL_CTX_free(context);
   return 0;
 }

@@ -490,10 +490,8 @@ static void span_event(void *self, void *span, const char *name, int64_t time_ns
 static void span_end(void *self, void *span, int64_t time_ns, int status, const wsc_error *error) {
   (void)self, (void)span, (void)time_ns, (void)status, (void)error;
 }
-static const wsc_tracer quiet_tracer = {.struct_size = sizeof quiet_tracer,
-                                        .span_start = span_start,
-                                        .span_event = span_event,
-                                        .span_end = span_end};
+static const wsc_tracer quiet_tracer = {
+    .struct_size = sizeof quiet_tracer, .span_start = span_start, .span_event = span_event, .span_end = span_end};
 
 /* While it is held no message is taken but by its holder; between two pauses messages are. What was taken, by callbacks and by the
  * holder, is each number once: none was lost at the seam, and none came twice. */

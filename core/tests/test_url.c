@@ -347,12 +347,28 @@ static void every_failure_of_memory_is_survived(void) {
   url_free(NULL);
 }
 
+static void redacted_texts_keep_only_what_is_no_secret(void) {
+  static const struct {
+    const char *text, *shown;
+  } rows[] = {
+      {"ftp://user:secret@example.org/", "ftp://***@example.org/"},
+      {"//user:secret@example.org/", "//***@example.org/"},
+      {"token//x@example.org", "***@example.org"},
+      {"u:secret//x@example.org", "***@example.org"},
+      {"ws://h/plain", "ws://h/plain"},
+      {"", ""},
+  };
+  char shown[URL_REDACTED_SIZE];
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) CHECK_STR(url_redact(rows[i].text, shown), rows[i].shown);
+}
+
 int main(void) {
   long before = mem_live();
   good_urls_are_taken_apart();
   bad_urls_are_refused_with_a_reason();
   lengths_are_limited();
   damaged_urls_never_show_the_password();
+  redacted_texts_keep_only_what_is_no_secret();
   every_failure_of_memory_is_survived();
   CHECK_EQ(mem_live(), before);
   return 0;
