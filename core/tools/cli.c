@@ -145,9 +145,8 @@ static void help_row(const struct cli_row *row) {
 
 bool cli_row(int index, struct cli_row *row) {
   if (index < OWN_COUNT_OF) {
-    const int i = index;
-    *row =
-        (struct cli_row){own_options[i].brief, own_options[i].flag, own_options[i].value, "", own_options[i].doc, ""};
+    *row = (struct cli_row){
+        own_options[index].brief, own_options[index].flag, own_options[index].value, "", own_options[index].doc, ""};
     return true;
   }
   wsc_option_description d;
