@@ -178,6 +178,7 @@ void receive_run(wsc_connection *k, int64_t now) {
     k->readable = false;
   }
   if (k->state == CONN_ENDED) return;
+  if (!k->readable) transport_expect(&k->transport, k->state == CONN_OPEN ? k->receiver.rest : 0);
   if (k->readable) k->again = true; /* one arena a turn: others are waiting too */
   else receiver_rest(&k->receiver);
 }

@@ -12,6 +12,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+enum { EXPECT_LEAST = 64 * 1024, EXPECT_MOST = 256 * 1024 };
+
 void transport_stamp(struct transport *t) {
   int on = 1;
   t->stamped = !t->tls && setsockopt(t->fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on) == 0;
@@ -32,6 +34,12 @@ ssize_t transport_recv(struct transport *t, struct iovec *iov, int count) {
   return (ssize_t)got;
 }
 
+void transport_expect(struct transport *t, uint64_t bytes) {
+  int least = bytes < EXPECT_LEAST || t->tls ? 0 : bytes < EXPECT_MOST ? (int)bytes : EXPECT_MOST;
+  if (t->least == least || setsockopt(t->fd, SOL_SOCKET, SO_RCVLOWAT, &least, sizeof least)) return;
+  t->least = least;
+}
+
 ssize_t transport_send(struct transport *t, const void *p, size_t n) {
   if (t->tls) return tls_write(t->tls, p, n);
   struct iovec one = {.iov_base = (void *)(uintptr_t)p, .iov_len = n};
@@ -44,6 +52,7 @@ const char *transport_error(const struct transport *t, ssize_t result, char buff
 
 void transport_finish(struct transport *t) {
   if (t->fd < 0) return;
+  transport_expect(t, 0);
   if (t->tls) tls_shutdown(t->tls);
   shutdown(t->fd, SHUT_WR);
 }
@@ -63,6 +72,7 @@ bool transport_progress(const struct transport *t, struct progress *out) {
 
 void transport_close(struct transport *t) {
   t->stamped = false;
+  t->least = 0;
   t->stamp_ns = 0;
   tls_free(t->tls);
   t->tls = NULL;

@@ -11,11 +11,15 @@ struct transport {
   int fd; /* -1: none */
   struct tls *tls;
   bool stamped;     /* the kernel says when bytes came */
+  int least;        /* bytes before the kernel says that there are any; 0: any */
   int64_t stamp_ns; /* of the latest read (Unix time), 0: it did not say */
 };
 
 /* From here on the kernel stamps what comes, where it can: on plain sockets. */
 void transport_stamp(struct transport *t);
+/* So many bytes are of use only together: the kernel need not wake anybody for the first few of them, only for a good part (SO_RCVLOWAT; the end
+ * of the stream always shows, and a read always gives what is there). 0: every byte counts again. */
+void transport_expect(struct transport *t, uint64_t bytes);
 ssize_t transport_recv(struct transport *t, struct iovec *iov, int count);
 ssize_t transport_send(struct transport *t, const void *p, size_t n);
 /* What went wrong, for -errno: TLS's own text or the errno's. */

@@ -348,6 +348,9 @@ class Server:
         self.send(bytes.fromhex("".join(step.args)))
 
     def do_raw(self, step):
+        if step.get("size") is not None:
+            self.send(self.payload(step))
+            return
         self.send(step.arg(0).encode("latin-1").decode("unicode_escape").encode("latin-1"))
 
     def do_dribble(self, step):
