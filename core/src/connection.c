@@ -29,11 +29,21 @@ static void set_offers(wsc_connection *k) {
 
 /* ---- how it ends --------------------------------------------------------------------------------------------------- */
 
+void connection_reason(wsc_connection *k, const char *text, size_t n) {
+  mem_free(k->reason);
+  k->reason = n ? mem_alloc(n + 1) : NULL;
+  if (k->reason) {
+    memcpy(k->reason, text, n);
+    k->reason[n] = 0;
+  }
+  k->ended.reason = k->reason ? k->reason : "";
+}
+
 static wsc_error *closed_error(const wsc_connection *k) {
   const wsc_close *c = &k->ended;
   struct error_info info = {.status = WSC_ERR_CLOSED, .close_code = c->code};
   const char *who = c->initiator == WSC_BY_PEER ? "closed by the peer" : "closed";
-  if (*k->reason) return error_make(&info, "%s: %s with code %d: %s", k->url.shown, who, c->code, k->reason);
+  if (k->reason) return error_make(&info, "%s: %s with code %d: %s", k->url.shown, who, c->code, k->reason);
   return error_make(&info, "%s: %s with code %d", k->url.shown, who, c->code);
 }
 
@@ -68,7 +78,6 @@ void connection_end(wsc_connection *k, wsc_error *error) {
   k->state = CONN_ENDED;
   k->readable = k->again = false;
   k->deadline_ns = k->due_ns = 0;
-  k->ended.reason = k->reason;
   if (was < CONN_OPEN) {
     k->ended.initiator = k->dial_aborted ? WSC_BY_LOCAL : WSC_BY_NETWORK;
     k->ended.timer = error_timer(error);
@@ -93,7 +102,8 @@ void connection_dead(wsc_connection *k, int timer, wsc_error *error) {
   k->ended.initiator = WSC_BY_NETWORK;
   k->ended.code = WSC_CLOSE_ABNORMAL;
   k->ended.timer = timer;
-  snprintf(k->reason, sizeof k->reason, "%s", wsc_error_message(error));
+  const char *text = wsc_error_message(error);
+  connection_reason(k, text, strlen(text));
   k->finished = true; /* a dead link is cut, not closed politely */
   connection_end(k, error);
 }
@@ -131,7 +141,7 @@ void connection_fail(wsc_connection *k, int code, const char *reason, int status
   k->error = error_make(&info, "%s: closed with %d: %s", k->url.shown, code, detail);
   k->ended.initiator = WSC_BY_LOCAL;
   k->ended.code = code;
-  snprintf(k->reason, sizeof k->reason, "%s", reason);
+  connection_reason(k, reason, strlen(reason));
   send_close(k, code, reason);
   k->state = CONN_FAILING;
   int64_t wait = k->close_timeout_ns < FAILING_NS ? k->close_timeout_ns : FAILING_NS;
@@ -212,7 +222,7 @@ void connection_run(wsc_connection *k, uint32_t why, int64_t now) {
 /* ---- for its owner ------------------------------------------------------------------------------------------------- */
 
 void connection_begin_close(wsc_connection *k, int code, const char *reason) {
-  snprintf(k->reason, sizeof k->reason, "%s", reason);
+  connection_reason(k, reason, strlen(reason));
   k->ended.initiator = WSC_BY_LOCAL;
   k->ended.code = code;
   send_close(k, code, reason);

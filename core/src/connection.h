@@ -114,8 +114,8 @@ struct wsc_connection {
   struct detour *detour; /* NULL: no proxy, or not yet known */
   bool routed;           /* it is known */
   struct dial *dial;
-  struct handshake handshake;
-  struct buffer request; /* for the server or the proxy */
+  struct handshake *handshake; /* NULL unless the upgrade is asked for */
+  struct buffer request;       /* for the server or the proxy */
   size_t request_sent;
   struct home *home; /* what it was before it was redirected; NULL: it was not */
   struct transport transport;
@@ -157,9 +157,8 @@ struct wsc_connection {
   bool finished;      /* our half of the stream is closed */
   bool dial_aborted;  /* close while dialing */
   int peer_code;      /* close frame seen; 0: none */
-  char peer_reason[124];
   wsc_close ended;
-  char reason[256];
+  char *reason; /* its text, or NULL: set by connection_reason */
   struct traffic traffic;
 };
 
@@ -191,7 +190,8 @@ void connection_write_op(wsc_connection *k,
 /* Shared by the connection's own rooms. `lock` is held unless said. */
 void connection_log(wsc_connection *k, int level, const char *subsystem, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-void connection_end(wsc_connection *k, wsc_error *error); /* to CONN_ENDED; takes over error */
+void connection_end(wsc_connection *k, wsc_error *error);              /* to CONN_ENDED; takes over error */
+void connection_reason(wsc_connection *k, const char *text, size_t n); /* copies; without memory there is none */
 void connection_fail(wsc_connection *k, int code, const char *reason, int status,
                      const char *detail); /* we close: the peer broke a rule */
 void connection_begin_close(wsc_connection *k, int code,

@@ -27,6 +27,7 @@ static void release(wsc_connection *k) {
   wsc_response_free(k->response);
   wsc_error_unref(k->error);
   redirect_return(k);
+  mem_free(k->reason);
   url_free(&k->url);
   tls_context_unref(k->trust);
   wsc_options_free(k->options);
@@ -214,8 +215,8 @@ static void renew(wsc_connection *k) {
   k->corks = 0;
   k->read_out = k->looked = k->deaf = false;
   k->news = 0;
-  k->ended = (wsc_close){.struct_size = sizeof k->ended, .reason = ""};
-  *k->reason = 0;
+  k->ended = (wsc_close){.struct_size = sizeof k->ended};
+  connection_reason(k, "", 0);
 }
 
 int wsc_connection_dial_begin(wsc_connection *k, const wsc_context *c, uint64_t token, wsc_op **out, wsc_error **err) {

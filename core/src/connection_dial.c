@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "connection.h"
 #include "error.h"
+#include "mem.h"
 #include "os.h"
 #include "socket.h"
 #include "wire_log.h"
@@ -51,7 +52,9 @@ void dial_drop(wsc_connection *k) {
   detour_free(k->detour);
   k->detour = NULL;
   k->routed = false;
-  handshake_free(&k->handshake);
+  if (k->handshake) handshake_free(k->handshake);
+  mem_free(k->handshake);
+  k->handshake = NULL;
   buffer_free(&k->request);
   k->request_sent = 0;
 }
@@ -97,7 +100,9 @@ static int run_resolving(wsc_connection *k, wsc_error **err) {
 static int begin_upgrade(wsc_connection *k, wsc_error **err) {
   k->state = CONN_UPGRADING;
   k->readable = true; /* its edge may have come already */
-  int r = handshake_begin(&k->handshake, &k->url, k->options, &k->request, err);
+  if (!(k->handshake = mem_zalloc(sizeof *k->handshake)))
+    return error_set(err, WSC_ERR_NOMEM, "out of memory for the upgrade of %s", k->url.shown);
+  int r = handshake_begin(k->handshake, &k->url, k->options, &k->request, err);
   if (!r && k->traces) wire_log_request(k, k->request.data, k->request.length);
   return r;
 }
@@ -167,8 +172,8 @@ static int begin_compression(wsc_connection *k, const struct deflate_terms *t, w
 }
 
 static void open_connection(wsc_connection *k, int64_t now) {
-  k->response = k->handshake.answer.response;
-  k->handshake.answer.response = NULL;
+  k->response = k->handshake->answer.response;
+  k->handshake->answer.response = NULL;
   dial_drop(k);
   k->state = CONN_OPEN;
   if (options_int(k->options, WSC_OPT_KERNEL_STAMPS)) transport_stamp(&k->transport);
@@ -194,11 +199,11 @@ static int run_upgrading(wsc_connection *k, int64_t now, wsc_error **err) {
     if (n == -EAGAIN) return WSC_AGAIN;
     if (n < 0) return dial_failed(k, n, "reading the answer to the upgrade request", err);
     size_t used = 0;
-    r = handshake_feed(&k->handshake, k->options, in, (size_t)n, &used, err);
+    r = handshake_feed(k->handshake, k->options, in, (size_t)n, &used, err);
     if (r == WSC_AGAIN) continue;
-    if (k->traces) wire_log_response(k, r ? wsc_error_response(*err) : k->handshake.answer.response);
+    if (k->traces) wire_log_response(k, r ? wsc_error_response(*err) : k->handshake->answer.response);
     if (r == WSC_ERR_HANDSHAKE) return redirect_follow(k, err);
-    if (r == WSC_OK) r = begin_compression(k, &k->handshake.terms, err);
+    if (r == WSC_OK) r = begin_compression(k, &k->handshake->terms, err);
     if (r) return r;
     open_connection(k, now);
     if (used < (size_t)n)
@@ -219,9 +224,8 @@ static wsc_error *timed_out(wsc_connection *k) {
   long long limit = (long long)(k->connect_timeout_ns / NS_PER_MS);
   size_t used = 0;
   wsc_error *e = NULL;
-  if (k->state == CONN_UPGRADING &&
-      k->handshake.refused) { /* a refusal whose body never ended says more than a timeout */
-    handshake_feed(&k->handshake, k->options, NULL, 0, &used, &e);
+  if (k->handshake && k->handshake->refused) { /* a refusal whose body never ended says more than a timeout */
+    handshake_feed(k->handshake, k->options, NULL, 0, &used, &e);
     if (e) return e;
   }
   char tried[256] = "";

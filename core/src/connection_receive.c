@@ -34,9 +34,7 @@ static void on_control(void *self, int opcode, const uint8_t *p, size_t n) {
   else if (opcode == OPCODE_PONG) connection_pong(k, p, n, os_now_ns());
   else if (opcode == OPCODE_CLOSE) {
     k->peer_code = n >= 2 ? p[0] << 8 | p[1] : WSC_CLOSE_NO_STATUS;
-    size_t length = n > 2 ? n - 2 : 0;
-    memcpy(k->peer_reason, p + (n > 2 ? 2 : 0), length);
-    k->peer_reason[length] = 0;
+    if (k->state == CONN_OPEN) connection_reason(k, (const char *)p + 2, n > 2 ? n - 2 : 0);
   }
   pthread_mutex_unlock(&k->lock);
 }
@@ -47,7 +45,6 @@ static void peer_closed(wsc_connection *k) {
     send_close(k, k->peer_code, "");
     k->ended.initiator = WSC_BY_PEER;
     k->ended.code = k->peer_code;
-    strcpy(k->reason, k->peer_reason);
     k->state = CONN_ECHOING;
     k->deadline_ns = os_now_ns() + k->close_timeout_ns;
   } else if (k->state == CONN_CLOSING || k->state == CONN_FAILING) {
@@ -70,7 +67,7 @@ static void enqueue(wsc_connection *k, struct batch_queue *fresh) {
 }
 
 static void fault(wsc_connection *k, int status) {
-  const struct receiver_fault *f = &k->receiver.fault;
+  const struct receiver_fault *f = k->receiver.fault;
   connection_fail(k, f->close_code, f->reason, status, f->detail);
 }
 

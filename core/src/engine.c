@@ -84,7 +84,6 @@ static void configure(wsc_engine *e) {
   };
   lifecycle_init(&e->life, &c);
   e->reader_count = (uint32_t)options_int(o, WSC_OPT_READER_COUNT);
-  e->host.used = options_int(o, WSC_OPT_HOST_ADAPTER) != 0;
   e->send_waits = options_int(o, WSC_OPT_SEND_WAITS_FOR_SESSION) != 0;
 }
 
@@ -133,11 +132,11 @@ int wsc_engine_new(const char *url, const wsc_callbacks *cb, void *user, const w
     goto fail;
   }
   configure(e);
-  if (host_init(e)) {
+  if (options_int(e->options, WSC_OPT_HOST_ADAPTER) && host_init(e)) {
     r = error_set(err, WSC_ERR_NOMEM, "out of memory for an engine");
     goto fail;
   }
-  if (e->url.secure && !e->host.used && (r = tls_context_new(e->options, &e->trust, err))) goto fail;
+  if (e->url.secure && !e->host && (r = tls_context_new(e->options, &e->trust, err))) goto fail;
   int level = (int)options_int(e->options, WSC_OPT_LOG_LEVEL);
   if (e->has_callbacks && !e->log.hook) level = 0; /* nobody would listen */
   e->owner = (struct connection_owner){engine_read, on_log, level, e->trace ? e : NULL};
@@ -222,7 +221,7 @@ void wsc_engine_free(wsc_engine *e) {
 
 static int join_loop(wsc_engine *e, wsc_error **err) {
   if (e->joined) return WSC_OK;
-  if (e->host.used && e->has_callbacks)
+  if (e->host && e->has_callbacks)
     return error_set(err, WSC_ERR_INVALID,
                      "start: HOST_ADAPTER needs a host's loop (wsc_loop_add) that answers its events");
   if (!e->has_callbacks)
@@ -463,10 +462,10 @@ int wsc_engine_stats(wsc_engine *e, wsc_stats *out) {
     }
     if (k->last_byte_ns) s.last_byte_age_ns = os_now_ns() - k->last_byte_ns;
     pthread_mutex_unlock(&k->lock);
-  } else if (e->host.used) {
-    t = e->host.traffic;
-    s.rtt_last_ns = e->host.rtt_last_ns;
-    s.rtt_smoothed_ns = e->host.rtt_smoothed_ns;
+  } else if (e->host) {
+    t = e->host->traffic;
+    s.rtt_last_ns = e->host->rtt_last_ns;
+    s.rtt_smoothed_ns = e->host->rtt_smoothed_ns;
   }
   pthread_mutex_unlock(&e->lock);
   s.messages_received = t.messages_received;

@@ -72,8 +72,7 @@ struct host_ask {
   struct wsc_attempt *dial; /* of a DO_DIAL that is not out yet: what is dialed, a copy, since the next may differ */
 };
 struct host_link {
-  bool used;
-  struct host_ask *asks; /* HOST_QUESTIONS of them; NULL unless used */
+  struct host_ask asks[HOST_QUESTIONS];
   uint64_t tokens;
   wsc_response *response;
   struct keepalive alive;
@@ -156,7 +155,7 @@ struct wsc_engine {
   struct op_list stops, waits, settles, writes;
   bool stop_overdue;
 
-  struct host_link host;
+  struct host_link *host; /* NULL: connections are our own */
   struct traffic traffic; /* of the connections that are gone */
   uint64_t reconnects, failed_attempts;
   uint64_t reconnects_by[CAUSES];

@@ -49,7 +49,7 @@ static bool may_raise_batch(wsc_engine *e) {
 }
 
 void engine_pump(wsc_engine *e) {
-  if (!e->pending.type && e->host.read_error && e->reading && !e->out && !e->drop)
+  if (!e->pending.type && e->host && e->host->read_error && e->reading && !e->out && !e->drop)
     e->pending = (struct engine_pending){.type = WSC_EVENT_READ_ERROR};
   if (e->pending.type ? may_raise_pending(e) : may_raise_batch(e)) loop_post(e->actor.loop, &e->node);
 }
@@ -91,7 +91,7 @@ static void fill_pending(wsc_engine *e, wsc_event *ev) {
       ev->error = e->failure;
     }
     break;
-  case WSC_EVENT_READ_ERROR: ev->error = e->host.read_error; break;
+  case WSC_EVENT_READ_ERROR: ev->error = e->host->read_error; break;
   case WSC_EVENT_CLOSE_ERROR: ev->error = e->failure; break;
   case WSC_EVENT_RESTART_ERROR:
     ev->retry = p->retry;
@@ -308,8 +308,8 @@ static void answer(wsc_engine *e, int type, const wsc_reply *r) {
     strncpy(a->close_reason, r->close_reason ? r->close_reason : "", sizeof a->close_reason - 1);
   }
   if (type == WSC_EVENT_READ_ERROR) {
-    wsc_error_unref(e->host.read_error);
-    e->host.read_error = NULL;
+    wsc_error_unref(e->host->read_error);
+    e->host->read_error = NULL;
     a->type = 0;
   }
 }

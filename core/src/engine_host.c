@@ -46,11 +46,10 @@ static int done(struct event_node *n, wsc_event *ev, const wsc_reply *r) {
 int host_init(wsc_engine *e) {
   static const int types[HOST_QUESTIONS] = {WSC_EVENT_DO_DIAL, WSC_EVENT_DO_PING, WSC_EVENT_DO_CLOSE,
                                             WSC_EVENT_DO_STOP_READING};
-  struct host_link *h = &e->host;
+  struct host_link *h = e->host = mem_zalloc(sizeof *h);
+  if (!h) return WSC_ERR_NOMEM;
   h->rtt_last_ns = h->rtt_smoothed_ns = -1;
   h->readers_out = true;
-  if (!h->used) return WSC_OK;
-  if (!(h->asks = mem_zalloc(HOST_QUESTIONS * sizeof *h->asks))) return WSC_ERR_NOMEM;
   for (int q = 0; q < HOST_QUESTIONS; q++)
     h->asks[q] =
         (struct host_ask){.node = {.owner = &e->actor, .fill = fill, .done = done}, .engine = e, .type = types[q]};
@@ -61,16 +60,18 @@ int host_init(wsc_engine *e) {
 }
 
 void host_free(wsc_engine *e) {
-  if (e->host.asks) attempt_free(e->host.asks[HOST_DIAL].dial);
-  mem_free(e->host.asks);
-  wsc_response_free(e->host.response);
-  wsc_error_unref(e->host.error);
-  wsc_error_unref(e->host.read_error);
+  struct host_link *h = e->host;
+  if (!h) return;
+  attempt_free(h->asks[HOST_DIAL].dial);
+  wsc_response_free(h->response);
+  wsc_error_unref(h->error);
+  wsc_error_unref(h->read_error);
+  mem_free(h);
 }
 
 void host_ask(wsc_engine *e, enum host_question q, int code, const char *reason, int64_t timeout_ns) {
-  struct host_ask *ask = &e->host.asks[q];
-  ask->token = ++e->host.tokens; /* an older question of the same kind is answered by nobody any more */
+  struct host_ask *ask = &e->host->asks[q];
+  ask->token = ++e->host->tokens; /* an older question of the same kind is answered by nobody any more */
   ask->attempt = e->session ? e->session->attempt : 0;
   ask->close_code = code;
   ask->timeout_ns = timeout_ns;
@@ -87,14 +88,14 @@ int host_dial(wsc_engine *e) {
   }
   a->engine = e;
   a->options = options_ref(e->options);
-  attempt_free(e->host.asks[HOST_DIAL].dial);
-  e->host.asks[HOST_DIAL].dial = a;
+  attempt_free(e->host->asks[HOST_DIAL].dial);
+  e->host->asks[HOST_DIAL].dial = a;
   host_ask(e, HOST_DIAL, 0, "", options_int(e->options, WSC_OPT_CONNECT_TIMEOUT_MS) * NS_PER_MS);
   return WSC_OK;
 }
 
 void host_end(wsc_engine *e, int initiator, int code, int timer, const char *reason, wsc_error *error) {
-  struct host_link *h = &e->host;
+  struct host_link *h = e->host;
   snprintf(h->ended_reason, sizeof h->ended_reason, "%s", reason ? reason : "");
   h->ended = (wsc_close){
       .struct_size = sizeof h->ended, .initiator = initiator, .code = code, .timer = timer, .reason = h->ended_reason};
@@ -113,7 +114,7 @@ static void cut(wsc_engine *e, int timer, const char *text) {
 }
 
 void host_run(wsc_engine *e, int64_t now) {
-  struct host_link *h = &e->host;
+  struct host_link *h = e->host;
   struct host_ask *closing = &h->asks[HOST_CLOSE];
   h->due_ns = 0;
   if (closing->token && closing->due_ns && closing->due_ns <= now) {
@@ -150,7 +151,7 @@ static wsc_error *error_or(wsc_error *given, int status, const char *what) {
 }
 
 static void dialed(wsc_engine *e, int status, const wsc_response *r, wsc_error *error) {
-  struct host_link *h = &e->host;
+  struct host_link *h = e->host;
   if (status) {
     wsc_error_unref(h->error);
     h->error = error_or(error, status, "dial");
@@ -166,7 +167,7 @@ static void dialed(wsc_engine *e, int status, const wsc_response *r, wsc_error *
 }
 
 static void ponged(wsc_engine *e, int status, wsc_error *error) {
-  struct host_link *h = &e->host;
+  struct host_link *h = e->host;
   if (!h->open) return;
   if (status) {
     host_end(e, WSC_BY_NETWORK, WSC_CLOSE_ABNORMAL, WSC_TIMER_KEEPALIVE, "ping failed",
@@ -181,7 +182,7 @@ static void ponged(wsc_engine *e, int status, wsc_error *error) {
 }
 
 static void host_closed(wsc_engine *e, int status, wsc_error *error) {
-  struct host_link *h = &e->host;
+  struct host_link *h = e->host;
   h->open = false;
   h->ended.initiator = WSC_BY_LOCAL;
   if (!status) return;
@@ -194,15 +195,15 @@ int wsc_engine_report(wsc_engine *e, uint64_t token, int status, const wsc_respo
   int bad = engine_usable(e, "report", NULL);
   if (bad) return bad;
   pthread_mutex_lock(&e->lock);
-  int q = e->host.used ? 0 : HOST_QUESTIONS;
-  while (q < HOST_QUESTIONS && (!token || e->host.asks[q].token != token)) q++;
-  if (q < HOST_QUESTIONS) e->host.asks[q].token = 0;
-  bool late = q < HOST_QUESTIONS && (!e->session || e->host.asks[q].attempt != e->session->attempt);
+  int q = e->host ? 0 : HOST_QUESTIONS;
+  while (q < HOST_QUESTIONS && (!token || e->host->asks[q].token != token)) q++;
+  if (q < HOST_QUESTIONS) e->host->asks[q].token = 0;
+  bool late = q < HOST_QUESTIONS && (!e->session || e->host->asks[q].attempt != e->session->attempt);
   switch (late ? HOST_QUESTIONS : q) {
   case HOST_DIAL: dialed(e, status, r, error); break;
   case HOST_PING: ponged(e, status, error); break;
   case HOST_CLOSE: host_closed(e, status, error); break;
-  case HOST_STOP_READING: e->host.readers_out = true; break;
+  case HOST_STOP_READING: e->host->readers_out = true; break;
   default: break;
   }
   pthread_mutex_unlock(&e->lock);
@@ -211,13 +212,13 @@ int wsc_engine_report(wsc_engine *e, uint64_t token, int status, const wsc_respo
 }
 
 static bool current(const wsc_engine *e, uint64_t epoch) {
-  return e->host.open && e->session && e->session->epoch == epoch;
+  return e->host && e->host->open && e->session && e->session->epoch == epoch;
 }
 
 int wsc_engine_report_read(wsc_engine *e, uint64_t epoch, wsc_error *error) {
   int bad = engine_usable(e, "report_read", NULL);
   if (bad) return bad;
-  struct host_link *h = &e->host;
+  struct host_link *h = e->host;
   pthread_mutex_lock(&e->lock);
   if (!current(e, epoch)) {
     bad = WSC_ERR_CLOSED;
@@ -240,11 +241,11 @@ void wsc_engine_report_alive(wsc_engine *e, uint64_t epoch, uint64_t messages, u
   pthread_mutex_lock(&e->lock);
   if (current(e, epoch)) {
     int64_t now = os_now_ns();
-    if (messages) e->host.read_errors = 0;
-    e->host.traffic.messages_received += messages;
-    e->host.traffic.bytes_received += bytes;
-    keepalive_life(&e->host.alive, now);
-    if (messages) keepalive_data(&e->host.alive, now);
+    if (messages) e->host->read_errors = 0;
+    e->host->traffic.messages_received += messages;
+    e->host->traffic.bytes_received += bytes;
+    keepalive_life(&e->host->alive, now);
+    if (messages) keepalive_data(&e->host->alive, now);
   }
   pthread_mutex_unlock(&e->lock);
 }

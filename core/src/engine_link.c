@@ -21,24 +21,24 @@ static int adopt_attempt(wsc_engine *e, wsc_error **err) {
     url_free(&e->url);
     e->url = next;
   }
-  if (e->url.secure && !e->trust && !e->host.used) return tls_context_new(e->options, &e->trust, err);
+  if (e->url.secure && !e->trust && !e->host) return tls_context_new(e->options, &e->trust, err);
   return WSC_OK;
 }
 
 int link_dial(wsc_engine *e) {
   wsc_error *error = NULL;
   int r = adopt_attempt(e, &error);
-  if (!r && e->host.used) {
-    wsc_response_free(e->host.response);
-    wsc_error_unref(e->host.error);
-    wsc_error_unref(e->host.read_error);
-    e->host.read_error = NULL;
-    e->host.response = NULL;
-    e->host.error = NULL;
-    e->host.read_errors = 0;
-    e->host.news = 0;
-    e->host.open = false;
-    e->host.readers_out = true;
+  if (!r && e->host) {
+    wsc_response_free(e->host->response);
+    wsc_error_unref(e->host->error);
+    wsc_error_unref(e->host->read_error);
+    e->host->read_error = NULL;
+    e->host->response = NULL;
+    e->host->error = NULL;
+    e->host->read_errors = 0;
+    e->host->news = 0;
+    e->host->open = false;
+    e->host->readers_out = true;
     if ((r = host_dial(e))) error_set(&error, r, "out of memory for asking the host to dial");
   } else if (!r) {
     r = connection_new(e->actor.loop, &e->actor, &e->url, e->options, e->trust, &e->owner, e, &e->session->connection,
@@ -55,7 +55,7 @@ int link_dial(wsc_engine *e) {
 const char *link_step(wsc_engine *e) {
   wsc_connection *k = connection_of(e);
   if (e->life.phase == PHASE_OPENING) return "on_open was running";
-  if (!k) return e->host.used ? "the host was dialing" : "waiting for the next attempt";
+  if (!k) return e->host ? "the host was dialing" : "waiting for the next attempt";
   pthread_mutex_lock(&k->lock);
   const char *step = dial_step_name(k->state);
   pthread_mutex_unlock(&k->lock);
@@ -64,17 +64,17 @@ const char *link_step(wsc_engine *e) {
 
 void link_shut(wsc_engine *e, int code, const char *reason) {
   if (connection_of(e)) connection_shut(connection_of(e), code, reason);
-  else if (e->host.used)
+  else if (e->host)
     host_ask(e, HOST_CLOSE, code, reason, options_int(e->options, WSC_OPT_CLOSE_TIMEOUT_MS) * NS_PER_MS);
 }
 
 void link_abort(wsc_engine *e, int code) {
   if (connection_of(e)) connection_abort(connection_of(e), code);
-  else if (e->host.used && e->session) {
-    e->host.asks[HOST_DIAL].token = 0; /* its answer means nothing any more */
+  else if (e->host && e->session) {
+    e->host->asks[HOST_DIAL].token = 0; /* its answer means nothing any more */
     host_end(e, WSC_BY_LOCAL, code, WSC_TIMER_NONE, "", NULL);
     host_ask(e, HOST_CLOSE, code ? code : WSC_CLOSE_GOING_AWAY, "", 0);
-    e->host.news = 0;
+    e->host->news = 0;
   }
 }
 
@@ -88,39 +88,41 @@ void link_drop(wsc_engine *e) {
 
 unsigned link_news(wsc_engine *e) {
   if (connection_of(e)) return connection_take_news(connection_of(e));
-  unsigned news = e->host.news;
-  e->host.news = 0;
+  if (!e->host) return 0;
+  unsigned news = e->host->news;
+  e->host->news = 0;
   return news;
 }
 
 bool link_ended(wsc_engine *e) {
   if (connection_of(e)) return wsc_connection_closed(connection_of(e), NULL);
-  return !e->host.used || !e->host.open;
+  return !e->host || !e->host->open;
 }
 
 bool link_queue_empty(wsc_engine *e) { return !connection_of(e) || connection_queue_empty(connection_of(e)); }
 
-bool link_readers_out(wsc_engine *e) { return !e->host.used || e->host.readers_out; }
+bool link_readers_out(wsc_engine *e) { return !e->host || e->host->readers_out; }
 
 void link_stop_reading(wsc_engine *e) {
-  if (!e->host.used || !e->session) return;
-  e->host.readers_out = false;
+  if (!e->host || !e->session) return;
+  e->host->readers_out = false;
   host_ask(e, HOST_STOP_READING, 0, "", 0);
 }
 
 wsc_error *link_error(wsc_engine *e) {
   if (connection_of(e)) return connection_error(connection_of(e));
-  return wsc_error_ref(e->host.error);
+  return e->host ? wsc_error_ref(e->host->error) : NULL;
 }
 
 const wsc_close *link_close(wsc_engine *e) {
-  if (e->host.used) return &e->host.ended;
+  if (e->host) return &e->host->ended;
   return connection_of(e) ? &connection_of(e)->ended
                           : NULL; /* asked only once it has ended, when nothing changes it any more */
 }
 
 const wsc_response *link_response(wsc_engine *e) {
-  return connection_of(e) ? connection_of(e)->response : e->host.response;
+  if (connection_of(e)) return connection_of(e)->response;
+  return e->host ? e->host->response : NULL;
 }
 
 void link_forget(wsc_engine *e) {

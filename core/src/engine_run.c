@@ -177,8 +177,8 @@ void engine_run(struct actor *a, uint32_t why) {
     link_abort(e, WSC_CLOSE_GOING_AWAY);
     engine_end_run(e, WSC_STOPPED_BY_STOP);
   }
-  if (why & ACTOR_SLEPT && e->host.open) keepalive_probe(&e->host.alive, now);
-  if (e->host.used) host_run(e, now);
+  if (why & ACTOR_SLEPT && e->host && e->host->open) keepalive_probe(&e->host->alive, now);
+  if (e->host) host_run(e, now);
   int64_t due = expire(e, why, now);
   unsigned news = link_news(e);
   struct lifecycle_input in;
@@ -190,7 +190,7 @@ void engine_run(struct actor *a, uint32_t why) {
   engine_grant_pauses(e);
   engine_pump(e);
   due = earlier(due, e->life_due_ns);
-  if (e->host.used) due = earlier(due, e->host.due_ns);
+  if (e->host) due = earlier(due, e->host->due_ns);
   pthread_mutex_unlock(&e->lock);
   bool current =
       k && e->session == s; /* a newer one is kicked by its dial. No lock: only runs of this actor set these */

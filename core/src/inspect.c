@@ -3,19 +3,37 @@
 #include "inspect.h"
 
 #include "frame.h"
+#include "mem.h"
 
 #include "wscengine/status.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
+/* What is said where there is no memory to say more. */
+static const struct receiver_fault *plain_fault(int close_code) {
+  static const struct receiver_fault plain[] = {
+      {WSC_CLOSE_PROTOCOL_ERROR, "protocol error", "protocol error (no memory to say which)"},
+      {WSC_CLOSE_INVALID_PAYLOAD, "not UTF-8", "not UTF-8 (no memory to say where)"},
+      {WSC_CLOSE_TOO_BIG, "message too big", "message too big (no memory to say how)"},
+      {WSC_CLOSE_INTERNAL_ERROR, "out of memory", "out of memory while receiving"},
+  };
+  size_t i = 0;
+  while (plain[i].close_code != close_code && i + 1 < sizeof plain / sizeof *plain) i++;
+  return &plain[i];
+}
+
 int receiver_fail(struct receiver *r, int status, int close_code, const char *reason, const char *detail, ...) {
+  mem_free(r->told);
+  struct receiver_fault *f = r->told = mem_alloc(sizeof *f);
   r->failed = status;
-  r->fault.close_code = close_code;
-  snprintf(r->fault.reason, sizeof r->fault.reason, "%s", reason);
+  r->fault = f != NULL ? f : plain_fault(close_code);
+  if (f == NULL) return status;
+  f->close_code = close_code;
+  snprintf(f->reason, sizeof f->reason, "%s", reason);
   va_list args;
   va_start(args, detail);
-  vsnprintf(r->fault.detail, sizeof r->fault.detail, detail, args);
+  vsnprintf(f->detail, sizeof f->detail, detail, args);
   va_end(args);
   return status;
 }
@@ -108,7 +126,7 @@ static int whole_length(struct receiver *r, const struct frame_head *head) {
   bool compressed = r->opcode != 0 ? r->compressed : head->compressed;
   if (head->length <= wire_limit(r, compressed) - r->length) return WSC_OK;
   unsigned long long limit = r->max_message, before = r->length, now = head->length;
-  char reason[sizeof r->fault.reason]; /* with both numbers: the peer's log is often where they are looked for */
+  char reason[sizeof r->fault->reason]; /* with both numbers: the peer's log is often where they are looked for */
   snprintf(reason, sizeof reason, "message of %llu bytes or more, the limit is %llu", before + now, limit);
   if (r->opcode == 0 && head->fin) {
     return receiver_fail(r, WSC_ERR_TOO_BIG, WSC_CLOSE_TOO_BIG, reason,

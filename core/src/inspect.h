@@ -31,7 +31,7 @@ int inspect_text_fault(struct receiver *r, struct utf8 before, const uint8_t *p,
 /* NULL: a reserved one. */
 const char *opcode_name(int opcode);
 
-/* Fills r->fault, for ever; status. */
+/* Sets r->fault, for ever; status. */
 int receiver_fail(struct receiver *r, int status, int close_code, const char *reason, const char *detail, ...)
     __attribute__((format(printf, 5, 6)));
 

@@ -16,6 +16,7 @@
 #include "decode.h"
 #include "deflate.h"
 #include "inspect.h"
+#include "mem.h"
 #include "unpack.h"
 
 #include <string.h>
@@ -47,6 +48,9 @@ void receiver_trace(struct receiver *r, receiver_frame *frame, void *self) {
 
 void receiver_free(struct receiver *r) {
   if (r == NULL) return;
+  mem_free(r->told);
+  r->told = NULL;
+  r->fault = NULL;
   arena_unref(r->arena);
   r->arena = NULL;
   assemble_drop(r);

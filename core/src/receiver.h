@@ -66,8 +66,9 @@ struct receiver {
   struct inflater *inflater;             /* NULL: no compression was agreed on */
   uint64_t packed_bytes, unpacked_bytes; /* of all compressed messages so far */
   bool closed;
-  int failed; /* status of the fault, for ever */
-  struct receiver_fault fault;
+  int failed;                         /* status of the fault, for ever */
+  const struct receiver_fault *fault; /* NULL: none */
+  struct receiver_fault *told;        /* it, unless there was no memory for it */
   /* at rest: the start of a frame whose header or control payload is not all there */
   size_t tail_length;
   uint8_t tail[128];
@@ -88,7 +89,7 @@ int receiver_space(struct receiver *r, struct iovec iov[2]);
 
 /* n bytes have been received there at received_ns (Unix time). Appends batches of finished messages to out, gives
  * control frames to sink in order. After a close frame the rest is ignored (r->closed). WSC_OK, or an error with
- * r->fault filled: WSC_ERR_PROTOCOL, WSC_ERR_TOO_BIG, WSC_ERR_NOMEM; messages before the fault are in out. */
+ * r->fault set: WSC_ERR_PROTOCOL, WSC_ERR_TOO_BIG, WSC_ERR_NOMEM; messages before the fault are in out. */
 int receiver_advance(struct receiver *r, size_t n, int64_t received_ns, struct batch_queue *out,
                      const struct receiver_sink *sink);
 

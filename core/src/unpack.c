@@ -83,7 +83,7 @@ static int more_room(struct unpacked *u, struct place *at) {
 
 static int too_big(struct receiver *r, size_t n) {
   unsigned long long limit = r->max_message;
-  char reason[sizeof r->fault.reason];
+  char reason[sizeof r->fault->reason];
   snprintf(reason, sizeof reason, "message of more than %llu bytes", limit);
   return receiver_fail(r, WSC_ERR_TOO_BIG, WSC_CLOSE_TOO_BIG, reason,
                        "compressed message of %zu bytes inflates to more than max_message_bytes, %llu", n, limit);

@@ -315,8 +315,8 @@ static void running_out_of_memory_anywhere_loses_no_memory(void) {
         mem_fail_after(-1);
         if (status != WSC_OK) {
           CHECK_EQ(status, WSC_ERR_NOMEM);
-          CHECK_EQ(r.fault.close_code, 1011);
-          CHECK_HAS(r.fault.detail, "out of memory");
+          CHECK_EQ(r.fault->close_code, 1011);
+          CHECK_HAS(r.fault->detail, "out of memory");
           CHECK(failed);
           failures++;
         } else {

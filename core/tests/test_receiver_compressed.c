@@ -87,8 +87,8 @@ static void the_limit_counts_what_was_inflated(void) {
       if (over) {
         char limit[32];
         snprintf(limit, sizeof limit, "max_message_bytes, %zu", limits[i]);
-        CHECK_EQ(f.r.fault.close_code, 1009);
-        CHECK_HAS(f.r.fault.detail, limit);
+        CHECK_EQ(f.r.fault->close_code, 1009);
+        CHECK_HAS(f.r.fault->detail, limit);
       } else {
         CHECK_EQ(message_at(&f.messages, 0)->length, limits[i]);
       }
@@ -133,11 +133,11 @@ static void every_fault_has_its_code_and_leaves_what_came_before(void) {
       struct feed f;
       inflating_feed(&f, 1000, false);
       int status = feed_in_pieces(&f, c->bytes, c->length, piece, 4);
-      if (status != WSC_ERR_PROTOCOL || strstr(f.r.fault.detail, c->detail) == NULL)
-        fprintf(stderr, "%s: %s\n", c->name, f.r.fault.detail);
+      if (status != WSC_ERR_PROTOCOL || strstr(f.r.fault->detail, c->detail) == NULL)
+        fprintf(stderr, "%s: %s\n", c->name, f.r.fault->detail);
       CHECK_EQ(status, WSC_ERR_PROTOCOL);
-      CHECK_EQ(f.r.fault.close_code, c->code);
-      CHECK_HAS(f.r.fault.detail, c->detail);
+      CHECK_EQ(f.r.fault->close_code, c->code);
+      CHECK_HAS(f.r.fault->detail, c->detail);
       CHECK_EQ(f.messages.count, c->messages);
       feed_end(&f);
     }

@@ -93,15 +93,15 @@ static const struct fault_case {
 };
 
 static void check_fault(const struct feed *f, const struct fault_case *c, int status) {
-  if (status != c->status || f->r.fault.close_code != c->code || f->messages.count != c->messages) {
-    fprintf(stderr, "%s: status %d, code %d, %zu messages: %s\n", c->name, status, f->r.fault.close_code,
-            f->messages.count, f->r.fault.detail);
+  if (status != c->status || f->r.fault->close_code != c->code || f->messages.count != c->messages) {
+    fprintf(stderr, "%s: status %d, code %d, %zu messages: %s\n", c->name, status, f->r.fault->close_code,
+            f->messages.count, f->r.fault->detail);
   }
   CHECK_EQ(status, c->status);
-  CHECK_EQ(f->r.fault.close_code, c->code);
+  CHECK_EQ(f->r.fault->close_code, c->code);
   CHECK_EQ(f->messages.count, c->messages);
-  CHECK_HAS(f->r.fault.detail, c->detail);
-  CHECK(strlen(f->r.fault.reason) > 0);
+  CHECK_HAS(f->r.fault->detail, c->detail);
+  CHECK(strlen(f->r.fault->reason) > 0);
 }
 
 static void every_fault_has_its_code_and_is_noticed_at_once(void) {
@@ -149,8 +149,8 @@ static void a_large_text_fails_at_its_first_bad_byte(void) {
   CHECK_EQ(feed_in_pieces(&f, s.data, 10 + bad, 3000, 1), WSC_OK);
   size_t used;
   CHECK_EQ(feed_once(&f, s.data + 10 + bad, 1, &used), WSC_ERR_PROTOCOL);
-  CHECK_EQ(f.r.fault.close_code, 1007);
-  CHECK_HAS(f.r.fault.detail, "0xfe at position 300000");
+  CHECK_EQ(f.r.fault->close_code, 1007);
+  CHECK_HAS(f.r.fault->detail, "0xfe at position 300000");
   feed_end(&f);
 
   p[bad] = 'x';
@@ -159,7 +159,7 @@ static void a_large_text_fails_at_its_first_bad_byte(void) {
   put_frame(&s, 0x81, p, n);
   feed_begin(&f, n);
   CHECK_EQ(feed_all(&f, s.data, s.length), WSC_ERR_PROTOCOL);
-  CHECK_HAS(f.r.fault.detail, "500000 bytes is not UTF-8: it ends");
+  CHECK_HAS(f.r.fault->detail, "500000 bytes is not UTF-8: it ends");
   feed_end(&f);
   buffer_free(&s);
   free(p);

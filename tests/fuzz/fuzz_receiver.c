@@ -57,8 +57,8 @@ static struct result run(const uint8_t *data, size_t size, bool compressed, unsi
     if ((state >> 20) % 4 == 0) receiver_rest(&r);
   }
   if (result.status != WSC_OK) {
-    result.close_code = r.fault.close_code;
-    PROMISE(*r.fault.reason && *r.fault.detail);
+    result.close_code = r.fault->close_code;
+    PROMISE(*r.fault->reason && *r.fault->detail);
   }
   receiver_free(&r);
   arena_pool_free(pool);
