@@ -263,12 +263,10 @@ static void lead(struct crew *c) {
 
 /* Waits for something to do. false: nothing came for long, and there are others. */
 static bool wait_spare(struct crew *c) {
-  int64_t until = os_now_ns() + IDLE_NS;
-  struct timespec at = {.tv_sec = until / NS_PER_S, .tv_nsec = until % NS_PER_S};
   c->spares++;
-  int timed_out = pthread_cond_timedwait(&c->spare_cond, &c->lock, &at);
+  bool called = os_cond_wait(&c->spare_cond, &c->lock, os_now_ns() + IDLE_NS);
   c->spares--;
-  return !timed_out || c->shares || !c->leading || c->retired;
+  return called || c->shares || !c->leading || c->retired;
 }
 
 static void *crew_main(void *arg) {
@@ -317,13 +315,9 @@ static int add_thread(struct crew *c) {
 int crew_new(wsc_loop *l, unsigned max_threads, struct crew **out, wsc_error **err) {
   struct crew *c = mem_zalloc(sizeof *c);
   if (!c) return error_set(err, WSC_ERR_NOMEM, "out of memory for callback threads");
-  pthread_condattr_t monotonic;
-  pthread_condattr_init(&monotonic);
-  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
   pthread_mutex_init(&c->lock, NULL);
-  pthread_cond_init(&c->spare_cond, &monotonic);
-  pthread_cond_init(&c->gone_cond, NULL);
-  pthread_condattr_destroy(&monotonic);
+  os_cond_init(&c->spare_cond);
+  os_cond_init(&c->gone_cond);
   c->loop = l;
   c->max = max_threads;
   pthread_mutex_lock(&c->lock);

@@ -246,15 +246,6 @@ static void poll_once(wsc_loop *l, int64_t timeout_ns, const wsc_op *op) {
   if (l->next_waiters && l->run_head && l->run_head->next) pthread_cond_signal(&l->next_cond);
 }
 
-static void cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline_ns) {
-  if (deadline_ns < 0) {
-    pthread_cond_wait(cond, lock);
-    return;
-  }
-  struct timespec at = {.tv_sec = deadline_ns / NS_PER_S, .tv_nsec = deadline_ns % NS_PER_S};
-  pthread_cond_timedwait(cond, lock, &at);
-}
-
 static struct event_node *pop_event(wsc_loop *l) {
   struct event_node *n = l->event_head;
   l->event_head = n->next;
@@ -281,14 +272,14 @@ static bool idle(wsc_loop *l, const struct drive *d, bool *polled) {
         pthread_mutex_lock(&l->lock);
       }
       int64_t until = os_now_ns() + BREATHER_NS;
-      cond_wait_until(&l->op_cond, &l->lock, d->deadline_ns >= 0 && d->deadline_ns < until ? d->deadline_ns : until);
+      os_cond_wait(&l->op_cond, &l->lock, d->deadline_ns >= 0 && d->deadline_ns < until ? d->deadline_ns : until);
     }
     return true;
   }
   if (left == 0) return false;
   unsigned *waiters = d->event ? &l->next_waiters : &l->lend_waiters;
   ++*waiters;
-  cond_wait_until(d->event ? &l->next_cond : &l->op_cond, &l->lock, d->deadline_ns);
+  os_cond_wait(d->event ? &l->next_cond : &l->op_cond, &l->lock, d->deadline_ns);
   --*waiters;
   return true;
 }
@@ -385,7 +376,7 @@ int loop_wait_op(wsc_loop *l, const wsc_op *op, int64_t deadline_ns, bool lend) 
   } else {
     pthread_mutex_lock(&l->lock);
     while (wsc_op_pending(op) && (deadline_ns < 0 || os_now_ns() < deadline_ns))
-      cond_wait_until(&l->op_cond, &l->lock, deadline_ns);
+      os_cond_wait(&l->op_cond, &l->lock, deadline_ns);
   }
   l->op_waiters--;
   pthread_mutex_unlock(&l->lock);
@@ -433,17 +424,6 @@ bool loop_unpost(wsc_loop *l, struct event_node *n) {
 
 /* ---- making and freeing -------------------------------------------------------------------------------------------- */
 
-static int init_sync(wsc_loop *l) {
-  pthread_condattr_t monotonic;
-  if (pthread_condattr_init(&monotonic)) return WSC_ERR_NOMEM;
-  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-  pthread_mutex_init(&l->lock, NULL);
-  pthread_cond_init(&l->next_cond, &monotonic);
-  pthread_cond_init(&l->op_cond, &monotonic);
-  pthread_condattr_destroy(&monotonic);
-  return WSC_OK;
-}
-
 int loop_new(wsc_loop **out, wsc_error **err) {
   wsc_loop *l = mem_zalloc(sizeof *l);
   if (!l) return error_set(err, WSC_ERR_NOMEM, "out of memory for a loop");
@@ -453,10 +433,13 @@ int loop_new(wsc_loop **out, wsc_error **err) {
   l->generation = os_fork_generation();
   l->asleep_ns = os_boottime_ns() - os_now_ns();
   l->pool = arena_pool_new();
-  if (!l->pool || init_sync(l)) {
+  if (!l->pool) {
     r = -ENOMEM;
     goto fail_poller;
   }
+  pthread_mutex_init(&l->lock, NULL);
+  os_cond_init(&l->next_cond);
+  os_cond_init(&l->op_cond);
   if ((r = standby_add(l)) < 0) goto fail_sync;
   *out = l;
   return WSC_OK;

@@ -38,6 +38,21 @@ int64_t os_now_ns(void) { return os_clocks.now(); }
 int64_t os_boottime_ns(void) { return os_clocks.boottime(); }
 int64_t os_unix_ns(void) { return os_clocks.unix_time(); }
 
+void os_cond_init(pthread_cond_t *c) {
+  pthread_condattr_t by_monotonic;
+  pthread_condattr_init(&by_monotonic);
+  pthread_condattr_setclock(&by_monotonic, CLOCK_MONOTONIC);
+  pthread_cond_init(c, &by_monotonic);
+  pthread_condattr_destroy(&by_monotonic);
+}
+
+bool os_cond_wait(pthread_cond_t *c, pthread_mutex_t *lock, int64_t deadline_ns) {
+  if (deadline_ns < 0) return pthread_cond_wait(c, lock) == 0;
+  int64_t left = deadline_ns - os_now_ns(), until = monotonic() + (left > 0 ? left : 0);
+  struct timespec at = {.tv_sec = until / NS_PER_S, .tv_nsec = until % NS_PER_S};
+  return pthread_cond_timedwait(c, lock, &at) != ETIMEDOUT;
+}
+
 static _Atomic uint32_t fork_generation;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 static atomic_bool fork_watched; /* spares each later call, one a frame that is sent, the call of pthread_once */

@@ -2,6 +2,7 @@
 #ifndef WSC_OS_H
 #define WSC_OS_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -47,6 +48,11 @@ int os_above_stdio(
  * callers for whom os_can_barrier_all said yes; it says no on kernels, and in sandboxes, that do not know the call. */
 bool os_can_barrier_all(void);
 void os_barrier_all(void);
+
+/* A condition whose waits go by os_now_ns. init never fails for lack of anything that Linux knows. wait: deadline_ns < 0: none; false: the time is
+ * up. Only how long it may take is asked of os_now_ns, so a clock of a test's own that stands or has run ahead delays nobody. */
+void os_cond_init(pthread_cond_t *c);
+bool os_cond_wait(pthread_cond_t *c, pthread_mutex_t *lock, int64_t deadline_ns);
 
 /* A thread named `name` (15 bytes) that blocks all signals but the fault signals and SIGPROF. 0 or errno. */
 int os_thread(void *(*main)(void *), void *arg, const char *name, bool detached,

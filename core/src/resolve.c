@@ -226,11 +226,7 @@ static struct lookup *first_queued(void) {
 
 /* Waits for work; NULL: it is time to leave. */
 static struct lookup *next_job(void) {
-  struct timespec deadline; /* not by os_now_ns: the condition knows only the real clock */
-  clock_gettime(CLOCK_MONOTONIC, &deadline);
-  deadline.tv_sec += (time_t)(resolve_idle_ns / NS_PER_S);
-  deadline.tv_nsec += (long)(resolve_idle_ns % NS_PER_S);
-  if (deadline.tv_nsec >= NS_PER_S) deadline.tv_sec++, deadline.tv_nsec -= (long)NS_PER_S;
+  int64_t deadline_ns = os_now_ns() + resolve_idle_ns;
   bool late = false;
   for (;;) {
     if (threads > allowed()) return NULL; /* the others are enough for what is queued */
@@ -238,7 +234,7 @@ static struct lookup *next_job(void) {
     if (l) return l;
     if (late || going_home) return NULL;
     idle++;
-    late = pthread_cond_timedwait(&work, &lock, &deadline) == ETIMEDOUT;
+    late = !os_cond_wait(&work, &lock, deadline_ns);
     idle--;
   }
 }
@@ -272,12 +268,8 @@ static void before_fork(void) { pthread_mutex_lock(&lock); }
 static void after_fork_parent(void) { pthread_mutex_unlock(&lock); }
 
 static void init_conditions(void) {
-  pthread_condattr_t monotonic;
-  pthread_condattr_init(&monotonic);
-  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-  pthread_cond_init(&work, &monotonic);
-  pthread_cond_init(&left, &monotonic);
-  pthread_condattr_destroy(&monotonic);
+  os_cond_init(&work);
+  os_cond_init(&left);
 }
 
 static void after_fork_child(void) {

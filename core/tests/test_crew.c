@@ -284,7 +284,8 @@ static void a_thousand_engines_need_a_handful_of_threads_and_little_memory(void)
   for (int i = 0; i < MANY; i++) peer_bytes(sockets[i], "\x81\x01x", 3);
   UNTIL(b.messages == MANY);
   CHECK(threads_named("wsc-") <= 4);
-  CHECK((mallinfo2().uordblks - before) / MANY <= 8192); /* all that an idle connection costs (not counted under ASan) */
+  CHECK((mallinfo2().uordblks - before) / MANY <=
+        8192); /* all that an idle connection costs (not counted under ASan) */
   for (int i = 0; i < MANY; i++) CHECK_EQ(wsc_engine_stop_begin(engines[i], NULL, 0, &ops[i], NULL), WSC_OK);
   for (int i = 0; i < MANY; i++) {
     b.peer.fd = sockets[i];

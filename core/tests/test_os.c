@@ -26,6 +26,26 @@ static void clocks_run_forward_and_can_be_replaced(void) {
   os_clocks = real;
 }
 
+static int64_t far_ahead(void) { return INT64_MAX / 2; }
+
+/* A clock that a test has set ahead must not make a short wait last until the real one gets there. */
+static void waits_last_as_long_as_they_say_whatever_the_clock(void) {
+  pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  pthread_cond_t never;
+  os_cond_init(&never);
+  struct os_clocks real = os_clocks;
+  int64_t began = os_now_ns();
+  pthread_mutex_lock(&lock);
+  while (os_cond_wait(&never, &lock, began + 20 * NS_PER_MS)) {} /* it may wake for no reason */
+  CHECK(os_now_ns() - began >= 20 * NS_PER_MS);
+  os_clocks.now = far_ahead;
+  while (os_cond_wait(&never, &lock, far_ahead() + NS_PER_MS)) {}
+  while (os_cond_wait(&never, &lock, 0)) {}
+  os_clocks = real;
+  pthread_mutex_unlock(&lock);
+  pthread_cond_destroy(&never);
+}
+
 static void a_child_sees_another_generation(void) {
   uint32_t before = os_fork_generation();
   pid_t child = fork();
@@ -128,6 +148,7 @@ static void versions_are_told(void) {
 
 int main(void) {
   clocks_run_forward_and_can_be_replaced();
+  waits_last_as_long_as_they_say_whatever_the_clock();
   a_child_sees_another_generation();
   sockets_keep_off_the_standard_fds();
   socket_calls_answer_with_errno();
