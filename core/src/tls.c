@@ -54,7 +54,7 @@ struct tls {
   size_t first_length;
   char peer[280]; /* "example.org:443" */
   char host[260]; /* as the certificate should name it */
-  char verdict[TRUST_TEXT_MAX];
+  char *verdict;  /* TRUST_TEXT_MAX: why the certificate is not accepted; until it is */
   char text[512];
   char version[96];
 };
@@ -142,7 +142,7 @@ static void make_method(void) {
 static int on_verify(int ok, X509_STORE_CTX *verified) {
   SSL *ssl = X509_STORE_CTX_get_ex_data(verified, SSL_get_ex_data_X509_STORE_CTX_idx());
   struct tls *t = ssl ? SSL_get_app_data(ssl) : NULL;
-  if (!ok && t && !t->verdict[0]) trust_explain(verified, t->host, t->context->searched, t->verdict);
+  if (!ok && t && t->verdict && !t->verdict[0]) trust_explain(verified, t->host, t->context->searched, t->verdict);
   return ok;
 }
 
@@ -247,7 +247,7 @@ int tls_new(struct tls_context *c, int fd, struct tls *under, const struct url *
   struct tls *t = mem_zalloc(sizeof *t);
   BIO *bio = NULL;
   SSL_SESSION *session = NULL;
-  if (!t) goto fail;
+  if (!t || !(t->verdict = mem_zalloc(TRUST_TEXT_MAX))) goto fail;
   t->context = tls_context_ref(c);
   t->fd = fd;
   t->proxy = proxy;
@@ -285,6 +285,7 @@ void tls_free(struct tls *t) {
   ERR_clear_error();
   tls_context_unref(t->context);
   buffer_free(&t->unsent);
+  mem_free(t->verdict);
   mem_free(t);
 }
 
@@ -361,7 +362,7 @@ static int outcome(struct tls *t, int result) {
 static int handshake_failed(struct tls *t, int result, wsc_error **err) {
   struct error_info info = {.status = WSC_ERR_TLS};
   const char *hint = t->certificate_wanted ? "; it wants a client certificate: set CERT_FILE and KEY_FILE" : "";
-  if (t->verdict[0]) {
+  if (t->verdict && t->verdict[0]) {
     info.fatal = WSC_GIVE_UP_TLS_TRUST;
     return error_set_info(err, &info, "TLS handshake with %s: %s", t->peer, t->verdict);
   }
@@ -394,6 +395,8 @@ int tls_handshake(struct tls *t, wsc_error **err) {
   if (!t->proxy && !policy_accepts_key(t->context->policy, SSL_get0_peer_certificate(t->ssl), t->verdict))
     return handshake_failed(t, -EPROTO, err);
   t->established = true;
+  mem_free(t->verdict);
+  t->verdict = NULL;
   return t->unsent.length > 0 ? WSC_AGAIN : WSC_OK;
 }
 

@@ -4,10 +4,11 @@
  * everywhere; a library built on one distribution and run on another finds nothing there, so the well-known bundles
  * of the others are tried next. Somebody who set one of the variables meant it: then nothing else is tried.
  *
- * A parsed system bundle takes more than a megabyte, so all contexts share one store as long as the file has not
- * changed. The shared one lies in `shared`: whoever needs it takes it out, and puts it back; who finds it taken
- * loads one of its own. No lock, so a fork in the middle costs a load and never a deadlock. It is kept with
- * OpenSSL's allocator, for it belongs to no handle. */
+ * A parsed system bundle takes more than a megabyte, and a user's own is the same for every engine of a fleet, so contexts
+ * share the store that was loaded last, of each of the two, as long as it would be loaded from the same files in the same
+ * state. It lies in its `shelf`: whoever needs it takes it out, and puts it back; who finds it taken loads one of his own. No
+ * lock, so a fork in the middle costs a load and never a deadlock. It is kept with OpenSSL's allocator, for it belongs to
+ * no handle. */
 #define _GNU_SOURCE
 #include "tls_trust.h"
 
@@ -112,6 +113,81 @@ static bool add_dir(X509_STORE *store, const char *path) {
   return lookup && X509_LOOKUP_add_dir(lookup, path, X509_FILETYPE_PEM) == 1;
 }
 
+/* Shared stores */
+
+struct trust {
+  X509_STORE *store;
+  char *searched;
+  char *key; /* what it was made from: places and the state of the files */
+};
+
+struct shelf {
+  _Atomic(struct trust *) kept;
+  int (*key)(struct buffer *out, const void *from); /* WSC_OK, WSC_ERR_NOMEM */
+  /* Adds what is to be trusted; says in `searched` where it was looked for. */
+  int (*load)(X509_STORE *store, const void *from, struct buffer *searched, wsc_error **err);
+};
+
+static void trust_free(struct trust *t) {
+  if (!t) return;
+  X509_STORE_free(t->store);
+  OPENSSL_free(t->searched);
+  OPENSSL_free(t->key);
+  OPENSSL_free(t);
+}
+
+static int file_state(struct buffer *out, const char *path) {
+  struct stat s;
+  if (stat(path, &s) != 0) return buffer_printf(out, "%s -\n", path);
+  return buffer_printf(out, "%s %lld.%ld %lld %llu\n", path, (long long)s.st_mtim.tv_sec, s.st_mtim.tv_nsec,
+                       (long long)s.st_size, (unsigned long long)s.st_ino);
+}
+
+static int trust_new(const struct shelf *shelf, const void *from, const char *key, struct trust **out,
+                     wsc_error **err) {
+  struct buffer searched = {0};
+  struct trust *t = OPENSSL_zalloc(sizeof *t);
+  int status = WSC_ERR_NOMEM;
+  if (!t || !(t->store = X509_STORE_new()) || !(t->key = OPENSSL_strdup(key))) goto fail;
+  if ((status = shelf->load(t->store, from, &searched, err)) != WSC_OK) goto fail_told;
+  status = buffer_append(&searched, "", 1);
+  if (status != WSC_OK || !(t->searched = OPENSSL_strdup((char *)searched.data))) goto fail;
+  buffer_free(&searched);
+  *out = t;
+  return WSC_OK;
+
+fail:
+  status = no_memory(err);
+fail_told:
+  buffer_free(&searched);
+  trust_free(t);
+  return status;
+}
+
+/* Gives ctx the store of the shelf, which is loaded anew when it is not, or no longer, what `from` says. */
+static int use_shelf(SSL_CTX *ctx, struct shelf *shelf, const void *from, struct buffer *searched, wsc_error **err) {
+  struct buffer key = {0};
+  struct trust *t = atomic_exchange(&shelf->kept, NULL);
+  int status = shelf->key(&key, from);
+  if (status == WSC_OK) status = buffer_append(&key, "", 1);
+  if (status != WSC_OK) {
+    status = no_memory(err);
+  } else if (!t || strcmp(t->key, (char *)key.data) != 0) {
+    trust_free(t);
+    t = NULL;
+    status = trust_new(shelf, from, (char *)key.data, &t, err);
+  }
+  buffer_free(&key);
+  if (status == WSC_OK) {
+    SSL_CTX_set1_cert_store(ctx, t->store);
+    status = buffer_printf(searched, "%s", t->searched);
+    if (status != WSC_OK) status = no_memory(err);
+  }
+  if (status == WSC_OK) t = atomic_exchange(&shelf->kept, t);
+  trust_free(t);
+  return status;
+}
+
 /* Trust given by the user */
 
 static int judge_certificates(const char *what, const char *path, size_t count, bool broken, wsc_error **err) {
@@ -162,39 +238,32 @@ static int add_user_dir(X509_STORE *store, const char *path, wsc_error **err) {
   return add_dir(store, path) ? WSC_OK : no_memory(err);
 }
 
-static int load_users(SSL_CTX *ctx, const wsc_options *o, struct buffer *searched, wsc_error **err) {
-  const char *file = options_str(o, WSC_OPT_CA_FILE), *dir = options_str(o, WSC_OPT_CA_DIR),
-             *pem = options_str(o, WSC_OPT_CA_PEM);
-  X509_STORE *store = SSL_CTX_get_cert_store(ctx);
+struct user_trust {
+  const char *file, *dir, *pem; /* NULL: not given */
+};
+
+static int user_key(struct buffer *out, const void *from) {
+  const struct user_trust *u = from;
+  int status = u->file ? file_state(out, u->file) : buffer_append(out, "\n", 1);
+  if (status == WSC_OK) status = u->dir ? file_state(out, u->dir) : buffer_append(out, "\n", 1);
+  if (status == WSC_OK && u->pem) status = buffer_append(out, u->pem, strlen(u->pem));
+  return status;
+}
+
+static int load_user(X509_STORE *store, const void *from, struct buffer *searched, wsc_error **err) {
+  const struct user_trust *u = from;
   int status = WSC_OK;
-  if (file) status = add_user_file(store, file, err);
-  if (status == WSC_OK && dir) status = add_user_dir(store, dir, err);
-  if (status == WSC_OK && pem) status = add_user_pem(store, pem, err);
+  if (u->file) status = add_user_file(store, u->file, err);
+  if (status == WSC_OK && u->dir) status = add_user_dir(store, u->dir, err);
+  if (status == WSC_OK && u->pem) status = add_user_pem(store, u->pem, err);
   if (status != WSC_OK) return status;
-  /* Who names a certificate means that one, also when it is not the root of its chain. */
-  X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
-  if (file && buffer_printf(searched, "CA_FILE %s", file) != WSC_OK) return no_memory(err);
-  if (dir && buffer_printf(searched, "%sCA_DIR %s", searched->length ? ", " : "", dir) != WSC_OK) return no_memory(err);
-  if (pem && buffer_printf(searched, "%sCA_PEM", searched->length ? ", " : "") != WSC_OK) return no_memory(err);
-  return WSC_OK;
+  if (u->file) status = buffer_printf(searched, "CA_FILE %s", u->file);
+  if (status == WSC_OK && u->dir) status = buffer_printf(searched, "%sCA_DIR %s", searched->length ? ", " : "", u->dir);
+  if (status == WSC_OK && u->pem) status = buffer_printf(searched, "%sCA_PEM", searched->length ? ", " : "");
+  return status == WSC_OK ? WSC_OK : no_memory(err);
 }
 
 /* The system's trust */
-
-struct system_trust {
-  X509_STORE *store;
-  char *searched;
-  char *key; /* what it was made from: places and the state of the file */
-};
-static _Atomic(struct system_trust *) shared;
-
-static void system_trust_free(struct system_trust *s) {
-  if (!s) return;
-  X509_STORE_free(s->store);
-  OPENSSL_free(s->searched);
-  OPENSSL_free(s->key);
-  OPENSSL_free(s);
-}
 
 struct places {
   const char *file, *dir;
@@ -210,19 +279,13 @@ static struct places system_places(void) {
   return p;
 }
 
-static int file_state(struct buffer *out, const char *path) {
-  struct stat s;
-  if (stat(path, &s) != 0) return buffer_printf(out, "%s -\n", path);
-  return buffer_printf(out, "%s %lld.%ld %lld %llu\n", path, (long long)s.st_mtim.tv_sec, s.st_mtim.tv_nsec,
-                       (long long)s.st_size, (unsigned long long)s.st_ino);
-}
-
 /* Everything that decides what is loaded. Certificates in a directory are looked up by name when they are needed. */
-static int make_key(struct buffer *out, const struct places *p) {
+static int system_key(struct buffer *out, const void *from) {
+  const struct places *p = from;
   int status = file_state(out, p->file);
   if (status == WSC_OK) status = file_state(out, p->dir);
   for (const char *const *b = trust_places.bundles; status == WSC_OK && *b; b++) status = file_state(out, *b);
-  return status == WSC_OK ? buffer_append(out, "", 1) : status;
+  return status;
 }
 
 /* Adds what is in the file; says so in `searched`, also when it is nothing. How many certificates. */
@@ -265,62 +328,29 @@ static size_t read_system(X509_STORE *store, const struct places *p, struct buff
   return found;
 }
 
-/* *none: nothing is trusted, and searched says why. NULL: out of memory. */
-static struct system_trust *make_system_trust(const struct places *p, const char *key, bool *none) {
-  struct buffer searched = {0};
-  struct system_trust *s = OPENSSL_zalloc(sizeof *s);
-  if (!s) return NULL;
-  s->store = X509_STORE_new();
-  s->key = OPENSSL_strdup(key);
-  if (!s->store || !s->key) goto fail;
-  *none = read_system(s->store, p, &searched) == 0;
-  if (buffer_append(&searched, "", 1) != WSC_OK) goto fail;
-  s->searched = OPENSSL_strdup((char *)searched.data);
-  if (!s->searched) goto fail;
-  buffer_free(&searched);
-  return s;
-
-fail:
-  buffer_free(&searched);
-  system_trust_free(s);
-  return NULL;
-}
-
-static int load_systems(SSL_CTX *ctx, struct buffer *searched, wsc_error **err) {
-  struct places p = system_places();
-  struct buffer key = {0};
-  bool none = false;
-  int status = make_key(&key, &p);
-  struct system_trust *s = atomic_exchange(&shared, NULL);
-  if (status == WSC_OK && (!s || strcmp(s->key, (char *)key.data) != 0)) {
-    system_trust_free(s);
-    s = make_system_trust(&p, (char *)key.data, &none);
-  }
-  buffer_free(&key);
-  if (status == WSC_OK && s) {
-    SSL_CTX_set1_cert_store(ctx, s->store);
-    status = buffer_printf(searched, "%s", s->searched);
-  }
-  if (!s || status != WSC_OK) {
-    system_trust_free(s);
-    return no_memory(err);
-  }
-  if (none) {
-    system_trust_free(s);
-    return error_set_info(
-        err, &(struct error_info){.status = WSC_ERR_TLS, .fatal = WSC_GIVE_UP_TLS_TRUST},
-        "this machine has no certificates to trust; searched %.*s. Install the package ca-certificates, or set CA_FILE",
-        (int)searched->length, (char *)searched->data);
-  }
-  system_trust_free(atomic_exchange(&shared, s));
-  return WSC_OK;
+static int load_system(X509_STORE *store, const void *from, struct buffer *searched, wsc_error **err) {
+  if (read_system(store, from, searched) > 0) return WSC_OK;
+  return error_set_info(
+      err, &(struct error_info){.status = WSC_ERR_TLS, .fatal = WSC_GIVE_UP_TLS_TRUST},
+      "this machine has no certificates to trust; searched %.*s. Install the package ca-certificates, or set CA_FILE",
+      (int)searched->length, (char *)searched->data);
 }
 
 int trust_load(SSL_CTX *ctx, const wsc_options *o, char **searched, wsc_error **err) {
+  static struct shelf users = {.key = user_key, .load = load_user};
+  static struct shelf systems = {.key = system_key, .load = load_system};
   struct buffer text = {0};
-  bool users =
-      options_is_set(o, WSC_OPT_CA_FILE) || options_is_set(o, WSC_OPT_CA_DIR) || options_is_set(o, WSC_OPT_CA_PEM);
-  int status = users ? load_users(ctx, o, &text, err) : load_systems(ctx, &text, err);
+  struct user_trust user = {options_str(o, WSC_OPT_CA_FILE), options_str(o, WSC_OPT_CA_DIR),
+                            options_str(o, WSC_OPT_CA_PEM)};
+  int status;
+  if (user.file || user.dir || user.pem) {
+    status = use_shelf(ctx, &users, &user, &text, err);
+    /* Who names a certificate means that one, also when it is not the root of its chain. */
+    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
+  } else {
+    struct places p = system_places();
+    status = use_shelf(ctx, &systems, &p, &text, err);
+  }
   *searched = status == WSC_OK ? mem_strndup((char *)text.data, text.length) : NULL;
   buffer_free(&text);
   return status == WSC_OK && !*searched ? no_memory(err) : status;

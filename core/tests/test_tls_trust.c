@@ -175,6 +175,41 @@ static void certificates_may_come_as_text_or_directory(void) {
           "wss://example.test/", "example.test");
 }
 
+static SSL_CTX *loaded(int id, const char *value) {
+  SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+  wsc_options *o = with(id, value, 0, NULL);
+  char *searched;
+  CHECK_EQ(trust_load(ctx, o, &searched, NULL), WSC_OK);
+  mem_free(searched);
+  wsc_options_free(o);
+  return ctx;
+}
+
+/* A fleet with a CA of its own loads it once; what the file says now counts, not what it said then. */
+static void the_same_trust_is_loaded_once(void) {
+  const struct {
+    int id;
+    const char *value;
+    bool grown, same;
+  } steps[] = {{WSC_OPT_CA_FILE, "fleet.pem", false, true}, {WSC_OPT_CA_FILE, "fleet.pem", true, false},
+               {WSC_OPT_CA_FILE, "fleet.pem", false, true}, {WSC_OPT_CA_FILE, "root.pem", false, false},
+               {WSC_OPT_CA_DIR, "hashed", false, false},    {WSC_OPT_CA_DIR, "hashed", false, true}};
+  save_certificate("fleet.pem", "w", &root);
+  SSL_CTX *last = loaded(WSC_OPT_CA_FILE, world_path("fleet.pem"));
+  for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+    if (steps[i].grown) save_certificate("fleet.pem", "a", &other_root);
+    SSL_CTX *now = loaded(steps[i].id, world_path(steps[i].value));
+    CHECK_EQ(SSL_CTX_get_cert_store(now) == SSL_CTX_get_cert_store(last), steps[i].same);
+    SSL_CTX_free(last);
+    last = now;
+  }
+  SSL_CTX_free(last);
+  accepts(&good, NULL, context_of(with(WSC_OPT_CA_FILE, world_path("root.pem"), 0, NULL)), "wss://example.test/",
+          "example.test");
+  refuses(&good, context_of(with(WSC_OPT_CA_FILE, world_path("other.pem"), 0, NULL)), "wss://example.test/",
+          "searched CA_FILE /", "other.pem");
+}
+
 static void insecure_accepts_anything_and_only_when_asked(void) {
   wsc_options *o = wsc_options_new();
   wsc_options_set_int(o, WSC_OPT_INSECURE, 1);
@@ -309,6 +344,7 @@ int main(void) {
   a_misordered_chain_is_put_in_order();
   a_version_too_old_is_told();
   certificates_may_come_as_text_or_directory();
+  the_same_trust_is_loaded_once();
   insecure_accepts_anything_and_only_when_asked();
   the_systems_trust_is_found();
   a_client_certificate_is_shown_when_asked();
