@@ -232,7 +232,10 @@ static void serve(struct player *p) {
   while (wait_for(p, p->listener, POLLIN, 0) == BY_SOCKET) {
     int one = 1;
     p->fd = accept4(p->listener, NULL, NULL, SOCK_CLOEXEC);
-    if (p->fd < 0) continue;
+    if (p->fd < 0) { /* out of fds, say: the client still waits, so asking again at once would only spin */
+      wait_for(p, -1, 0, now_ns() + 100000000);
+      continue;
+    }
     setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     enum woken w = BY_SOCKET;
     if (upgrade(p, &p->recording.records[session])) {

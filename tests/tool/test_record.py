@@ -1,6 +1,9 @@
 """wsc --record and --replay: what was recorded comes again, in its order, with its pauses or without."""
+import os
+import resource
 import socket
 import time
+from pathlib import Path
 
 import pytest
 from peer import Program, Server, build_dir, free_port
@@ -175,6 +178,28 @@ def test_it_ends_also_while_a_client_reads_nothing(wsc, tmp_path, words, status)
         if not words:
             server.interrupt()
         assert server.status() == status
+
+
+def cpu_s(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_want_of_fds_is_waited_out(wsc, recording):
+    """A client that cannot be accepted stays in the queue: it is served when it can, and nothing spins meanwhile."""
+    server = wsc("--replay", recording, "--speed", 0)
+    pid, url = server.process.pid, server.line()
+    usual = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, usual[1]))
+    program = wsc("--count", len(TEXTS) + 3, "--subprotocol", "v2", "--connect-timeout", 30, url)
+    began, before = time.monotonic(), cpu_s(pid)
+    time.sleep(1)
+    assert cpu_s(pid) - before < 0.2 * (time.monotonic() - began)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, usual)
+    assert program.status() == 0, program.errors
+    assert program.rest() == WHOLE
+    server.interrupt()
+    assert server.status() == 130
 
 
 def test_times_and_codes_that_nobody_recorded(wsc, tmp_path):
