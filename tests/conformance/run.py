@@ -9,9 +9,6 @@ import concurrent.futures
 import fnmatch
 import pathlib
 import shlex
-import shutil
-import ssl
-import subprocess
 import sys
 import tempfile
 import threading
@@ -19,6 +16,7 @@ import time
 
 import tomllib
 
+import certificates
 from client import CALLBACKS, COMMANDS, Client, rules_of
 from invariants import broken_invariants
 from script import Failed, parse
@@ -121,42 +119,6 @@ class Trace:
         )
 
 
-def certificate(folder):
-    """A certificate for localhost and 127.0.0.1, made on the spot, and another nobody has heard of.
-    -> the server's context, or None without the openssl command."""
-    openssl = shutil.which("openssl")
-    if not openssl:
-        return None
-    for name in ("server", "stranger"):
-        subprocess.run(
-            [
-                openssl,
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-                "-nodes",
-                "-days",
-                "2",
-                "-keyout",
-                f"{folder}/{name}.key",
-                "-out",
-                f"{folder}/{name}.pem",
-                "-subj",
-                f"/CN={name} of the conformance suite",
-                "-addext",
-                "subjectAltName=DNS:localhost,IP:127.0.0.1",
-            ],
-            check=True,
-            capture_output=True,
-        )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(f"{folder}/server.pem", f"{folder}/server.key")
-    return context
-
-
 def filled(value, places):
     """{port} and the like, in any nested value."""
     if isinstance(value, str):
@@ -193,6 +155,7 @@ class Run:
                 "url": url,
                 "ca": f"{folder}/server.pem",
                 "stranger": f"{folder}/stranger.pem",
+                "root": f"{folder}/root.pem",
                 "folder": folder,
                 "unix": self.server.path or "",
             },
@@ -283,7 +246,7 @@ def main():
 
     begun, failed, skipped = time.monotonic(), [], []
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        tls = certificate(folder) if any(s.get("tls") for s in scenarios) else None
+        tls = certificates.contexts(folder) if any(s.get("tls") for s in scenarios) else None
         jobs = [pool.submit(play_one, s, args, tls, folder) for s in scenarios for _ in range(args.repeat)]
         for job in jobs:
             scenario, outcome, trace, seconds = job.result()

@@ -198,13 +198,18 @@ class Server:
         if step.get("buffer"):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, int(step.get("buffer")))
         if self.tls and step.get("tls", "on") == "on":
-            self.connection.settimeout(BOUND * self.slack)
-            try:
-                self.connection = self.tls.wrap_socket(self.connection, server_side=True)
-            except (OSError, ssl.SSLError) as e:
-                if step.get("fails") != "tls":
-                    raise Failed(f"TLS handshake failed: {e}") from e
-                self.connection = None
+            self.do_start_tls(step)
+
+    def do_start_tls(self, step):
+        """start_tls [certificate=NAME] [fails=tls]: from here on the connection is TLS."""
+        context = self.tls[step.get("certificate", "server")]
+        self.connection.settimeout(self.bound(step))
+        try:
+            self.connection = context.wrap_socket(self.connection, server_side=True)
+        except (OSError, ssl.SSLError) as e:
+            if step.get("fails") != "tls":
+                raise Failed(f"TLS handshake failed: {e}") from e
+            self.connection = None
 
     def read_head(self, step):
         """The head of an HTTP request -> (method, target, version, headers by lower-case name)."""

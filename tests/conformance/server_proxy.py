@@ -1,7 +1,6 @@
 """The scripted server as a proxy: what the client says to one before it speaks to the server. The rest of the script then plays
 the server behind it, on the same connection."""
 
-import ssl
 import time
 
 from script import Failed, mismatch
@@ -31,11 +30,3 @@ class ProxySteps:
         del self.buffer[: len(wanted)]
         if got != wanted:
             raise Failed(f"wanted the bytes {wanted.hex()}, got {got.hex()}")
-
-    def do_start_tls(self, step):
-        """From here on the connection is TLS."""
-        self.connection.settimeout(self.bound(step))
-        try:
-            self.connection = self.tls.wrap_socket(self.connection, server_side=True)
-        except (OSError, ssl.SSLError) as e:
-            raise Failed(f"TLS handshake failed: {e}") from e
