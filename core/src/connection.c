@@ -171,7 +171,7 @@ static void run_open(wsc_connection *k, uint32_t why, int64_t now) {
   if (k->broken && !k->read_out) k->read_out = k->readable = true;
   receive_run(k, now);
   if (k->state == CONN_ENDED) return;
-  bool nothing_more = (k->read_out && !k->readable) || k->state != CONN_OPEN || k->broken == -ENOMEM;
+  bool nothing_more = (k->read_out && !receive_pending(k)) || k->state != CONN_OPEN || k->broken == -ENOMEM;
   if (k->broken && nothing_more) { /* what the peer sent before, its close frame perhaps, comes first */
     connection_lost(k, "writing", k->broken);
     return;

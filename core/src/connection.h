@@ -228,6 +228,7 @@ int receive_bytes(wsc_connection *k, const uint8_t *p, size_t n,
                   int64_t now_ns); /* what came glued to the upgrade's answer */
 void receive_hold(wsc_connection *k, bool hold);
 bool receive_full(const wsc_connection *k);
+bool receive_pending(const wsc_connection *k);      /* the socket may have more, or the receiver has */
 void send_flush(wsc_connection *k, int64_t now_ns); /* connection_send.c */
 int send_control(wsc_connection *k, int opcode, const uint8_t *p,
                  size_t n); /* OK, or why it will never leave: QUEUE_FULL, NOMEM, IO */

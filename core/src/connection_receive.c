@@ -9,10 +9,13 @@
 
 bool receive_full(const wsc_connection *k) { return k->queue.cost >= k->receive_bytes; }
 
+bool receive_pending(const wsc_connection *k) { return k->readable || k->receiver.more; }
+
 /* A socket that may not be read is disarmed, so that a host's loop fd stays quiet; only once it has announced itself, since most never do. */
 void receive_hold(wsc_connection *k, bool hold) {
   if (k->held != hold) {
     k->held = hold;
+    if (!hold && k->receiver.more) actor_kick(k->actor, 0); /* no edge of the socket will */
     keepalive_held(&k->alive, hold, os_now_ns());
     connection_log(k, WSC_LOG_DEBUG, "connection", hold ? "receive queue is full: not reading" : "reading again");
   }
@@ -71,16 +74,19 @@ static void fault(wsc_connection *k, int status) {
   connection_fail(k, f->close_code, f->reason, status, f->detail);
 }
 
-/* n bytes lie in the receiver's space. The lock is not held, but taken when they are parsed. */
+/* n bytes lie in the receiver's space; 0: what a former pass left there. The lock is not held, but taken when they are parsed. */
 static void advance(wsc_connection *k, size_t n, int64_t now) {
   struct batch_queue fresh = {0};
   struct receiver_sink sink = {on_control, k};
   int64_t received_ns = k->transport.stamp_ns ? k->transport.stamp_ns : os_unix_ns();
   int r = receiver_advance(&k->receiver, n, received_ns, &fresh, &sink);
   pthread_mutex_lock(&k->lock);
-  keepalive_life(&k->alive, now);
-  k->looked = false;
-  k->last_byte_ns = now;
+  if (n) {
+    keepalive_life(&k->alive, now);
+    k->looked = false;
+    k->last_byte_ns = now;
+  }
+  if (k->receiver.more) k->again = true;
   if (fresh.head) keepalive_data(&k->alive, now);
   k->traffic.wire_received += n;
   k->traffic.packed_received = k->receiver.packed_bytes;
@@ -143,17 +149,8 @@ static void discard_some(wsc_connection *k) {
   k->again = true;
 }
 
-void receive_run(wsc_connection *k, int64_t now) {
-  if (k->state == CONN_FAILING) {
-    if (k->readable) discard_some(k);
-    return;
-  }
-  if (!k->readable || (k->state != CONN_OPEN && k->state != CONN_CLOSING)) return;
-  if (k->state == CONN_OPEN && receive_full(k)) {
-    receive_hold(k, true);
-    return;
-  }
-  receive_hold(k, false);
+/* Receives what there is space for, and notes whether the socket may have more. */
+static void receive_more(wsc_connection *k, int64_t now) {
   struct iovec iov[2];
   int count = receiver_space(&k->receiver, iov);
   if (count < 0) {
@@ -166,16 +163,32 @@ void receive_run(wsc_connection *k, int64_t now) {
     bool dry = drained(k, n, room);
     advance(k, (size_t)n, now);
     if (dry) k->readable = false; /* under the lock again: who takes a message looks at it */
+    return;
+  }
+  pthread_mutex_lock(&k->lock);
+  if (n == -EAGAIN) k->readable = false;
+  else connection_lost(k, "reading", n);
+}
+
+void receive_run(wsc_connection *k, int64_t now) {
+  if (k->state == CONN_FAILING) {
+    if (k->readable) discard_some(k);
+    return;
+  }
+  if (!receive_pending(k) || (k->state != CONN_OPEN && k->state != CONN_CLOSING)) return;
+  if (k->state == CONN_OPEN && receive_full(k)) {
+    receive_hold(k, true);
+    return;
+  }
+  receive_hold(k, false);
+  if (k->receiver.more) {
+    pthread_mutex_unlock(&k->lock);
+    advance(k, 0, now);
   } else {
-    pthread_mutex_lock(&k->lock);
-    if (n != -EAGAIN) {
-      connection_lost(k, "reading", n);
-      return;
-    }
-    k->readable = false;
+    receive_more(k, now);
   }
   if (k->state == CONN_ENDED) return;
   if (!k->readable) transport_expect(&k->transport, k->state == CONN_OPEN ? k->receiver.rest : 0);
-  if (k->readable) k->again = true; /* one arena a turn: others are waiting too */
+  if (receive_pending(k)) k->again = true; /* one arena a turn: others are waiting too */
   else receiver_rest(&k->receiver);
 }

@@ -33,6 +33,7 @@ struct pass {
   uint8_t *base;            /* what its offsets count from */
   uint8_t *gathered;        /* the unfinished message lies here in the arena; NULL: in r->block, or there is none */
   struct unpacked unpacked; /* messages that were inflated. One of it and batch is empty: order is kept */
+  uint64_t enough;          /* r->unpacked_bytes with which the pass ends */
 };
 
 void receiver_init(struct receiver *r, struct arena_pool *pool, uint64_t max_message) {
@@ -230,17 +231,20 @@ static inline bool simple_message(const struct receiver *r, const struct wslay_f
          io->payload_length < r->simple_below;
 }
 
+/* What was inflated is enough for one pass, which ends between two messages. */
+static bool satisfied(const struct pass *p) { return p->r->unpacked_bytes >= p->enough && p->r->opcode == 0; }
+
 /* Decodes the whole frames in [start, end) and moves start behind the last of them. */
 static int parse(struct pass *p) {
   struct receiver *r = p->r;
   struct arena *a = r->arena;
   if (a->decoder == NULL && (a->decoder = decoder_new()) == NULL) return no_memory(r);
   struct decoder *d = a->decoder;
-  uint8_t *at = a->bytes + r->start, *end = a->bytes + r->end;
+  uint8_t *at = a->bytes + r->start, *end = a->bytes + r->end, *stop = end;
   if (decoder_begin(d, at, end) != WSC_OK) return no_memory(r);
 
   int status = WSC_OK;
-  while (at != end) {
+  while (at != stop) {
     struct wslay_frame_iocb io;
     ssize_t got = wslay_frame_recv(d->context, &io);
     if (got < 0) break; /* no more, or refused: the tail's header is looked at in any case */
@@ -257,12 +261,14 @@ static int parse(struct pass *p) {
       }
     } else {
       status = other_frame(p, at, (size_t)(end - at));
+      if (satisfied(p)) stop = payload + length;
     }
     if (status != WSC_OK || r->closed) break;
     if ((size_t)got != length && decoder_pass_over(d, length - (size_t)got) != WSC_OK) break;
     at = payload + length;
   }
   if (at != end) decoder_spoil(d);
+  r->more = at == stop && stop != end;
   r->start = (size_t)(at - a->bytes);
   return status;
 }
@@ -303,7 +309,7 @@ static int parse_and_keep(struct pass *p) {
   if (r->end - r->start >= r->need) {
     r->need = 0;
     int status = parse(p);
-    if (status != WSC_OK || r->closed) return status;
+    if (status != WSC_OK || r->closed || r->more) return status;
   }
   if (p->gathered != NULL) {
     size_t n = (size_t)r->length;
@@ -343,19 +349,25 @@ static int assembled(struct pass *p, size_t m) {
 
 int receiver_advance(struct receiver *r, size_t n, int64_t received_ns, struct batch_queue *out,
                      const struct receiver_sink *sink) {
+  bool more = r->more;
+  r->more = false;
   if (r->failed != 0) return r->failed;
   if (r->closed) return WSC_OK;
-  struct pass p = {.r = r, .sink = sink, .unpacked = {.r = r, .out = out, .received_ns = received_ns}};
+  struct pass p = {.r = r,
+                   .sink = sink,
+                   .unpacked = {.r = r, .out = out, .received_ns = received_ns},
+                   .enough = r->unpacked_bytes + ARENA_BYTES};
   int status = WSC_OK;
   if (r->rest > 0) {
     size_t m = n < r->rest ? n : (size_t)r->rest;
     status = assembled(&p, m);
     n -= m;
   }
-  if (status == WSC_OK && n > 0) {
+  if (status == WSC_OK && (n > 0 || more)) {
     r->end += n;
     p.base = r->arena->bytes + r->start;
-    status = parse_and_keep(&p);
+    r->more = satisfied(&p);
+    if (!r->more) status = parse_and_keep(&p);
   }
   flush(&p);
   unpack_flush(&p.unpacked);
@@ -365,6 +377,7 @@ int receiver_advance(struct receiver *r, size_t n, int64_t received_ns, struct b
 /* ---- at rest ---- */
 
 void receiver_rest(struct receiver *r) {
+  if (r->more) return;
   if (r->inflater != NULL) inflater_rest(r->inflater);
   if (r->arena == NULL) return;
   size_t pending = r->end - r->start;

@@ -65,6 +65,7 @@ struct receiver {
   bool compressed;       /* the message that has begun is: length and block are of its compressed bytes */
   struct inflater *inflater;             /* NULL: no compression was agreed on */
   uint64_t packed_bytes, unpacked_bytes; /* of all compressed messages so far */
+  bool more;                             /* whole frames lie in the arena undecoded: see receiver_advance */
   bool closed;
   int failed;                         /* status of the fault, for ever */
   const struct receiver_fault *fault; /* NULL: none */
@@ -89,7 +90,11 @@ int receiver_space(struct receiver *r, struct iovec iov[2]);
 
 /* n bytes have been received there at received_ns (Unix time). Appends batches of finished messages to out, gives
  * control frames to sink in order. After a close frame the rest is ignored (r->closed). WSC_OK, or an error with
- * r->fault set: WSC_ERR_PROTOCOL, WSC_ERR_TOO_BIG, WSC_ERR_NOMEM; messages before the fault are in out. */
+ * r->fault set: WSC_ERR_PROTOCOL, WSC_ERR_TOO_BIG, WSC_ERR_NOMEM; messages before the fault are in out.
+ *
+ * An arena of compressed messages may stand for a thousand times its bytes. So a pass ends behind the message with
+ * which it has inflated ARENA_BYTES, and sets r->more when frames are left. Then the next call, as soon as out is
+ * wanted again, is this one with n = 0, and not receiver_space. */
 int receiver_advance(struct receiver *r, size_t n, int64_t received_ns, struct batch_queue *out,
                      const struct receiver_sink *sink);
 

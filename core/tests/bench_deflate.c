@@ -68,7 +68,10 @@ static double ours(struct arena_pool *pool) {
     size_t n = iov[0].iov_len < stream.length - at ? iov[0].iov_len : stream.length - at;
     memcpy(iov[0].iov_base, stream.data + at, n);
     at += n;
-    if (receiver_advance(&r, n, 1, &out, &sink) != WSC_OK) abort();
+    do {
+      if (receiver_advance(&r, n, 1, &out, &sink) != WSC_OK) abort();
+      n = 0;
+    } while (r.more);
     messages += out.messages;
     batch_queue_clear(&out);
   }

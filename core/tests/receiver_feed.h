@@ -208,6 +208,22 @@ static inline void feed_end(struct feed *f) {
   messages_free(&f->control);
 }
 
+/* n bytes have come, or 0: what a former pass has left. */
+static inline int feed_pass(struct feed *f, size_t n) {
+  static int64_t now = 1000;
+  now++;
+  struct messages control = {0};
+  const struct receiver_sink sink = {.control = on_control, .self = &control};
+  int status = receiver_advance(&f->r, n, now, &f->out, &sink);
+  for (size_t i = 0; i < control.count; i++) {
+    const struct message *m = message_at(&control, i);
+    messages_add(&f->control, m->type, control.bytes.data + m->at, m->length);
+  }
+  messages_free(&control);
+  if (!f->hold) add_batches(&f->messages, &f->out, now);
+  return status;
+}
+
 /* One receive of at most n bytes; *used says how many there was space for. */
 static inline int feed_once(struct feed *f, const uint8_t *p, size_t n, size_t *used) {
   struct iovec iov[2];
@@ -222,17 +238,11 @@ static inline int feed_once(struct feed *f, const uint8_t *p, size_t n, size_t *
     at += part;
   }
   *used = at;
-  static int64_t now = 1000;
-  now++;
-  struct messages control = {0};
-  const struct receiver_sink sink = {.control = on_control, .self = &control};
-  int status = receiver_advance(&f->r, at, now, &f->out, &sink);
-  for (size_t i = 0; i < control.count; i++) {
-    const struct message *m = message_at(&control, i);
-    messages_add(&f->control, m->type, control.bytes.data + m->at, m->length);
+  int status = feed_pass(f, at);
+  while (status == WSC_OK && f->r.more) {
+    if (random_below(2) == 0) receiver_rest(&f->r); /* which must not take what is left */
+    status = feed_pass(f, 0);
   }
-  messages_free(&control);
-  if (!f->hold) add_batches(&f->messages, &f->out, now);
   return status;
 }
 

@@ -109,6 +109,31 @@ static void a_bomb_takes_no_more_memory_than_the_limit(void) {
   buffer_free(&frame);
 }
 
+/* One receive that stands for 60 MiB, each of its messages within the limit. */
+static void a_pass_inflates_little_more_than_an_arena(void) {
+  enum { LIMIT = 100000 };
+  struct buffer frame = bomb(0xc2, LIMIT), all = {0};
+  while (all.length + frame.length < ARENA_BYTES) CHECK_EQ(buffer_append(&all, frame.data, frame.length), WSC_OK);
+  size_t count = all.length / frame.length, passes = 0;
+  CHECK(count > 300);
+  struct feed f;
+  inflating_feed(&f, LIMIT, false);
+  struct iovec iov[2];
+  CHECK_EQ(receiver_space(&f.r, iov), 1);
+  CHECK(iov[0].iov_len >= all.length);
+  memcpy(iov[0].iov_base, all.data, all.length);
+  for (size_t n = all.length; n > 0 || f.r.more; n = 0, passes++) {
+    uint64_t before = f.r.unpacked_bytes;
+    CHECK_EQ(feed_pass(&f, n), WSC_OK);
+    CHECK(f.r.unpacked_bytes - before < ARENA_BYTES + LIMIT);
+  }
+  CHECK_EQ(passes, count);
+  CHECK_EQ(f.messages.count, count);
+  feed_end(&f);
+  buffer_free(&frame);
+  buffer_free(&all);
+}
+
 struct fault {
   const char *name, *detail;
   int code;
@@ -200,6 +225,7 @@ int main(void) {
   small_messages_share_an_arena();
   the_limit_counts_what_was_inflated();
   a_bomb_takes_no_more_memory_than_the_limit();
+  a_pass_inflates_little_more_than_an_arena();
   every_fault_has_its_code_and_leaves_what_came_before();
   running_out_of_memory_anywhere_loses_no_memory();
   CHECK_EQ(mem_live(), before);

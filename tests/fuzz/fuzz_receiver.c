@@ -43,7 +43,12 @@ static struct result run(const uint8_t *data, size_t size, bool compressed, unsi
     }
     at += used;
     struct batch_queue out = {0};
-    result.status = receiver_advance(&r, used, 1, &out, &sink);
+    do {
+      uint64_t before = r.unpacked_bytes;
+      result.status = receiver_advance(&r, used, 1, &out, &sink);
+      PROMISE(r.unpacked_bytes - before < 2 * ARENA_BYTES + 2 * LIMIT);
+      used = 0;
+    } while (r.more);
     for (struct wsc_batch *b; (b = batch_queue_pop(&out)) != NULL; batch_unref(b)) {
       for (uint32_t i = 0; i < b->count; i++) {
         const wsc_record *record = &b->records[i];
