@@ -28,7 +28,13 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { READ_BUFFER = 65536, RECORD_MAX = 16384 };
+enum {
+  READ_BUFFER = 65536,
+  RECORD_MAX = 16384,
+  UNSENT_MOST =
+      128 * 1024, /* a record is far less; answers to a peer that does not read them (key updates) would be more */
+  TAKEN_MOST = 256 * 1024 /* likewise a record with a few tickets before it, or a chain of certificates */
+};
 
 struct tls_context {
   atomic_uint refs;
@@ -46,6 +52,8 @@ struct tls {
   bool at_end;  /* the socket's stream has ended */
   bool established, drained, closing;
   bool read_ended;      /* a read has given 0 */
+  size_t taken;         /* from the socket, by the latest call */
+  const char *offence;  /* what the peer does to wear us out, in words; NULL: nothing */
   int failed;           /* an errno: the session is dead */
   size_t ahead;         /* bytes under way that the caller was not told of: 0 or 1 */
   struct buffer unsent; /* of a record that the socket did not take whole */
@@ -94,6 +102,10 @@ static int bio_write(BIO *b, const char *p, int n) {
     if (sent < 0) status = (int)sent;
     else at += (size_t)sent;
   }
+  if (status == -EAGAIN && t->unsent.length + length - at > UNSENT_MOST) {
+    t->offence = "wants answer upon answer and does not read them";
+    status = -EPROTO;
+  }
   if (status == -EAGAIN) status = buffer_append(&t->unsent, p + at, length - at) == WSC_OK ? 0 : -ENOMEM;
   if (status == 0) return n;
   t->os_error = -status;
@@ -104,11 +116,17 @@ static int bio_read(BIO *b, char *p, int n) {
   struct tls *t = BIO_get_data(b);
   BIO_clear_retry_flags(b);
   if (n <= 0) return n;
+  if (t->taken > TAKEN_MOST) { /* SSL_read would go on as long as such records come, and the caller holds a lock */
+    t->offence = "sends records without end and no data in them";
+    t->os_error = EPROTO;
+    return -1;
+  }
   ssize_t got = lower_recv(t, p, (size_t)n);
   if (got == 0) t->at_end = true;
   if (got == -EAGAIN) BIO_set_retry_read(b);
   else if (got < 0) t->os_error = (int)-got;
   if (got < 0) return -1;
+  t->taken += (size_t)got;
   if (t->first_length < sizeof t->first) {
     size_t room = sizeof t->first - t->first_length, part = (size_t)got < room ? (size_t)got : room;
     memcpy(t->first + t->first_length, p, part);
@@ -349,7 +367,8 @@ static int outcome(struct tls *t, int result) {
     ERR_clear_error();
     if (!t->os_error) return 0;
     t->failed = t->os_error;
-    if (t->failed == EPROTO && t->under) snprintf(t->text, sizeof t->text, "the proxy: %.400s", t->under->text);
+    if (t->offence) snprintf(t->text, sizeof t->text, "%s %s", who(t), t->offence);
+    else if (t->failed == EPROTO && t->under) snprintf(t->text, sizeof t->text, "the proxy: %.400s", t->under->text);
     else error_errno_text(t->failed, t->text);
     return -t->failed;
   default:
@@ -387,6 +406,7 @@ int tls_handshake(struct tls *t, wsc_error **err) {
   if (t->established) return WSC_OK;
   ERR_clear_error();
   t->os_error = 0;
+  t->taken = 0;
   int result = SSL_do_handshake(t->ssl);
   if (result != 1) {
     status = outcome(t, result);
@@ -406,6 +426,7 @@ ssize_t tls_read(struct tls *t, void *p, size_t n) {
   if (n == 0) return -EAGAIN;
   ERR_clear_error();
   t->os_error = 0;
+  t->taken = 0;
   size_t got = 0;
   int result = SSL_read_ex(t->ssl, p, n, &got);
   if (result == 1) {

@@ -176,6 +176,55 @@ static void pending_never_spins(void) {
   disconnect(t);
 }
 
+/* Each of the peer's key updates asks for one of ours, which it never reads: they must not pile up without end. */
+static void answers_that_nobody_reads_have_a_limit(void) {
+  enum { MANY = 100000 }; /* a record each, 27 bytes */
+  struct tls *t = connected();
+  char c[8];
+  ssize_t n = -EAGAIN;
+  int rounds = 0;
+  os_io.sendv = narrow_sendv;
+  send_room = 0;
+  for (; n == -EAGAIN && rounds < MANY; rounds++) {
+    CHECK_EQ(SSL_key_update(peer.ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+    CHECK_EQ(SSL_do_handshake(peer.ssl), 1);
+    n = tls_read(t, c, sizeof c);
+  }
+  CHECK(rounds > 100 && rounds < MANY);
+  CHECK_EQ(n, -EPROTO);
+  CHECK_STR(tls_error_text(t), "the server wants answer upon answer and does not read them");
+  CHECK_EQ(tls_read(t, c, sizeof c), -EPROTO);
+  send_room = -1;
+  disconnect(t);
+}
+
+static size_t flooded;
+
+/* The peer is always faster than we are. */
+static ssize_t flooding_recvv(int fd, struct iovec *iov, int count) {
+  enum { END = 8 << 20 };
+  if (flooded > END) return -EAGAIN;
+  for (int i = 0; i < 100; i++) {
+    CHECK_EQ(SSL_key_update(peer.ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+    CHECK_EQ(SSL_do_handshake(peer.ssl), 1);
+  }
+  ssize_t n = real_io.recvv(fd, iov, count);
+  if (n > 0) flooded += (size_t)n;
+  return n;
+}
+
+/* One read must come back, whatever the peer sends instead of data. */
+static void records_without_data_have_a_limit(void) {
+  struct tls *t = connected();
+  char c[8];
+  os_io.recvv = flooding_recvv;
+  CHECK_EQ(tls_read(t, c, sizeof c), -EPROTO);
+  CHECK(flooded < 1 << 20);
+  CHECK_STR(tls_error_text(t), "the server sends records without end and no data in them");
+  CHECK_EQ(tls_read(t, c, sizeof c), -EPROTO);
+  disconnect(t);
+}
+
 static void the_end_is_the_end(void) {
   char c[8];
   for (int i = 0; i < 2; i++) { /* with and without close_notify */
@@ -380,6 +429,9 @@ int main(void) {
   one_byte_at_a_time_changes_nothing();
   a_full_socket_takes_nothing_secretly();
   pending_never_spins();
+
+  answers_that_nobody_reads_have_a_limit();
+  records_without_data_have_a_limit();
   the_end_is_the_end();
   an_error_stays();
   shutdown_tells_the_peer_and_free_does_not();
