@@ -298,6 +298,9 @@ fail:
 
 void tls_free(struct tls *t) {
   if (!t) return;
+  /* OpenSSL would never resume a session whose connection ended without a close_notify. A link that was lost is no
+   * reason to: it is the very case where everybody comes back at once. A failure of TLS itself is one. */
+  if (t->established && t->failed != EPROTO) SSL_set_shutdown(t->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
   SSL_free(t->ssl);
   tls_free(t->under);
   ERR_clear_error();

@@ -33,6 +33,12 @@ class NetworkSteps:
         if wrong:
             raise Failed(f"peer: {wrong}")
 
+    def do_resumed(self, step):
+        """resumed yes|no: whether this TLS connection goes on with the session of an earlier one."""
+        reused = "yes" if self.connection.session_reused else "no"
+        if reused != step.arg(0):
+            raise Failed(f"resumed: {reused}")
+
 
 def unix_path(folder):
     return f"{folder}/{next(numbers)}.sock"
