@@ -179,7 +179,7 @@ static void on_key(const SSL *ssl, const char *line) {
 
 static int on_session(SSL *ssl, SSL_SESSION *session) {
   struct tls *t = SSL_get_app_data(ssl);
-  return t && policy_keep(t->context->policy, t->peer, session);
+  return t && policy_keep(t->context->policy, t->proxy, t->peer, session);
 }
 
 static int configure(struct tls_context *c, const wsc_options *o, wsc_error **err) {
@@ -282,7 +282,7 @@ int tls_new(struct tls_context *c, int fd, struct tls *under, const struct url *
   bio = NULL;
   SSL_set_connect_state(t->ssl);
   if (!expect_host(t, u)) goto fail;
-  session = policy_take(c->policy, t->peer);
+  session = policy_take(c->policy, proxy, t->peer);
   if (session) SSL_set_session(t->ssl, session);
   SSL_SESSION_free(session);
   t->under = under;

@@ -17,6 +17,11 @@
 enum { DIGEST = 32, CODED = 44 };
 static const char pin_prefix[] = "sha256//";
 
+struct kept {
+  SSL_SESSION *session; /* NULL: none */
+  char *peer;
+};
+
 struct tls_policy {
   char *server_name;
   uint8_t (*pins)[DIGEST];
@@ -24,8 +29,7 @@ struct tls_policy {
   int keylog; /* fd; -1: none */
   bool resume;
   pthread_mutex_t lock;
-  SSL_SESSION *session; /* with the lock */
-  char *session_peer;
+  struct kept kept[2]; /* with the lock; of the server and of its proxy */
 };
 
 static int no_memory(wsc_error **err) {
@@ -130,32 +134,30 @@ void policy_log_key(const struct tls_policy *p, const char *line) {
 
 /* Sessions */
 
-bool policy_keep(struct tls_policy *p, const char *peer, SSL_SESSION *s) {
+bool policy_keep(struct tls_policy *p, bool proxy, const char *peer, SSL_SESSION *s) {
   if (!p->resume || !SSL_SESSION_is_resumable(s)) return false;
-  char *name = mem_strdup(peer);
-  if (!name) return false;
+  struct kept fresh = {s, mem_strdup(peer)};
+  if (!fresh.peer) return false;
   pthread_mutex_lock(&p->lock);
-  SSL_SESSION *old = p->session;
-  char *old_name = p->session_peer;
-  p->session = s;
-  p->session_peer = name;
+  struct kept old = p->kept[proxy];
+  p->kept[proxy] = fresh;
   pthread_mutex_unlock(&p->lock);
-  SSL_SESSION_free(old);
-  mem_free(old_name);
+  SSL_SESSION_free(old.session);
+  mem_free(old.peer);
   return true;
 }
 
-SSL_SESSION *policy_take(struct tls_policy *p, const char *peer) {
+SSL_SESSION *policy_take(struct tls_policy *p, bool proxy, const char *peer) {
+  struct kept *k = &p->kept[proxy];
   SSL_SESSION *s = NULL;
   pthread_mutex_lock(&p->lock);
-  bool mine = p->session && strcmp(p->session_peer, peer) == 0;
-  if (mine && SSL_SESSION_get_protocol_version(p->session) < TLS1_3_VERSION && SSL_SESSION_up_ref(p->session) == 1) {
-    s = p->session; /* TLS 1.2 may use it again, and gives no new one */
+  bool mine = k->session && strcmp(k->peer, peer) == 0;
+  if (mine && SSL_SESSION_get_protocol_version(k->session) < TLS1_3_VERSION && SSL_SESSION_up_ref(k->session) == 1) {
+    s = k->session; /* TLS 1.2 may use it again, and gives no new one */
   } else if (mine) {
-    s = p->session;
-    p->session = NULL;
-    mem_free(p->session_peer);
-    p->session_peer = NULL;
+    s = k->session;
+    mem_free(k->peer);
+    *k = (struct kept){0};
   }
   pthread_mutex_unlock(&p->lock);
   return s;
@@ -185,8 +187,10 @@ int policy_new(SSL_CTX *ctx, const wsc_options *o, struct tls_policy **out, wsc_
 
 void policy_free(struct tls_policy *p) {
   if (!p) return;
-  SSL_SESSION_free(p->session);
-  mem_free(p->session_peer);
+  for (size_t i = 0; i < sizeof p->kept / sizeof *p->kept; i++) {
+    SSL_SESSION_free(p->kept[i].session);
+    mem_free(p->kept[i].peer);
+  }
   mem_free(p->server_name);
   mem_free(p->pins);
   if (p->keylog >= 0) close(p->keylog);

@@ -17,9 +17,10 @@ bool policy_accepts_key(const struct tls_policy *p, X509 *leaf, char why[static 
 void policy_log_key(const struct tls_policy *p, const char *line);
 
 /* The session of the last connection to peer, to be resumed by the next: one of TLS 1.3 is used once, as RFC
- * 8446 section C.4 wants it. keep takes the reference over when it says true; take gives one, or NULL. */
-bool policy_keep(struct tls_policy *p, const char *peer, SSL_SESSION *s);
-SSL_SESSION *policy_take(struct tls_policy *p, const char *peer);
+ * 8446 section C.4 wants it. A proxy on the way has one of its own: it was checked differently. keep takes the
+ * reference over when it says true; take gives one, or NULL. */
+bool policy_keep(struct tls_policy *p, bool proxy, const char *peer, SSL_SESSION *s);
+SSL_SESSION *policy_take(struct tls_policy *p, bool proxy, const char *peer);
 
 /* "sha256//" and 32 bytes in base64, as curl writes them. */
 bool policy_read_pin(const char *text, uint8_t digest[static 32]);

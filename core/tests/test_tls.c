@@ -225,6 +225,48 @@ static void records_without_data_have_a_limit(void) {
   disconnect(t);
 }
 
+/* One TLS connection to s, which serves its second one and more. Whether it resumed an earlier one. */
+static bool resumes(struct tls_context *c, struct server *s, const char *url, bool proxy) {
+  int fds[2];
+  char byte;
+  struct url u;
+  struct tls *t;
+  CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+  SSL_free(s->ssl);
+  close(s->fd);
+  close(s->client_fd);
+  s->ssl = NULL;
+  s->fd = fds[0];
+  s->client_fd = fds[1];
+  s->done = false;
+  CHECK_EQ(url_parse(url, &u, NULL), WSC_OK);
+  CHECK_EQ(tls_new(c, s->client_fd, NULL, &u, proxy, &t, NULL), WSC_OK);
+  url_free(&u);
+  CHECK_EQ(shake(t, s, NULL), WSC_OK);
+  CHECK_EQ(tls_read(t, &byte, 1), -EAGAIN); /* the tickets come behind the handshake */
+  bool resumed = strstr(tls_version_text(t), "resumed") != NULL;
+  tls_free(t);
+  return resumed;
+}
+
+/* What a proxy gives does not push out what the server gave, nor is it ever shown to a server. */
+static void a_proxy_has_sessions_of_its_own(void) {
+  static const char at[] = "wss://example.test/", by[] = "wss://example.test:8443/";
+  struct server server, proxy;
+  server_new(&server, &good, NULL, false);
+  server_new(&proxy, &good, NULL, false);
+  struct tls_context *c = trusting("root.pem");
+  CHECK(!resumes(c, &proxy, by, true));
+  CHECK(!resumes(c, &server, at, false));
+  CHECK(resumes(c, &proxy, by, true));
+  CHECK(resumes(c, &server, at, false));
+  CHECK(resumes(c, &server, at, false));
+  CHECK(!resumes(c, &proxy, by, false)); /* the same peer, but now its name and key are judged as a server's */
+  tls_context_unref(c);
+  server_free(&server);
+  server_free(&proxy);
+}
+
 static void the_end_is_the_end(void) {
   char c[8];
   for (int i = 0; i < 2; i++) { /* with and without close_notify */
@@ -432,6 +474,7 @@ int main(void) {
 
   answers_that_nobody_reads_have_a_limit();
   records_without_data_have_a_limit();
+  a_proxy_has_sessions_of_its_own();
   the_end_is_the_end();
   an_error_stays();
   shutdown_tells_the_peer_and_free_does_not();
