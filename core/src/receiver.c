@@ -23,7 +23,8 @@
 
 enum {
   WHOLE_FRAME = ARENA_BYTES / 2, /* frames up to this wait for their end in the arena */
-  ROOM = ARENA_BYTES / 4         /* less than this is not worth a receive when there can be more */
+  ROOM = ARENA_BYTES / 4,        /* less than this is not worth a receive when there can be more */
+  TURN_MOST = 1 << 20 /* of a large payload at once: others of the loop are waiting, under TLS the lock is held */
 };
 
 struct pass {
@@ -109,6 +110,10 @@ int receiver_space(struct receiver *r, struct iovec iov[2]) {
     assemble_drop(r);
     r->start = r->end;
     r->need = r->tail_length = 0;
+  }
+  if (r->rest > TURN_MOST) {
+    iov[0] = (struct iovec){.iov_base = r->block + r->length, .iov_len = TURN_MOST};
+    return 1;
   }
   if (r->rest > 0) iov[count++] = (struct iovec){.iov_base = r->block + r->length, .iov_len = (size_t)r->rest};
   if (make_room(r)) {

@@ -129,6 +129,31 @@ static void a_large_message_is_received_in_place_and_handed_over(void) {
   stream_free(&s);
 }
 
+/* However long a message is, and however fast it comes, a receive comes to its end. */
+static void one_receive_has_a_limit(void) {
+  enum { LENGTH = 64 << 20, MOST = (1 << 20) + ARENA_BYTES };
+  static const uint8_t header[] = {0x82, 127, 0, 0, 0, 0, 4, 0, 0, 0};
+  struct feed f;
+  size_t used;
+  feed_begin(&f, LENGTH);
+  CHECK_EQ(feed_once(&f, header, sizeof header, &used), WSC_OK);
+  receiver_rest(&f.r);
+  size_t left = LENGTH;
+  while (left > 0) {
+    struct iovec iov[2] = {{0}};
+    int count = receiver_space(&f.r, iov);
+    CHECK(count > 0 && iov[0].iov_len + iov[1].iov_len <= MOST);
+    size_t n = iov[0].iov_len;
+    memset(iov[0].iov_base, 'x', n);
+    CHECK(n <= left);
+    CHECK_EQ(feed_pass(&f, n), WSC_OK);
+    left -= n;
+  }
+  CHECK_EQ(f.messages.count, 1);
+  CHECK_EQ(message_at(&f.messages, 0)->length, LENGTH);
+  feed_end(&f);
+}
+
 static void the_start_of_a_frame_is_decoded_again_only_when_it_is_whole(void) {
   struct stream s = {0};
   put_message(&s, OPCODE_BINARY, 20000, 0);
@@ -346,6 +371,7 @@ int main(void) {
   long before = mem_live();
   whole_messages_of_one_receive_are_one_batch_where_they_lie();
   a_large_message_is_received_in_place_and_handed_over();
+  one_receive_has_a_limit();
   the_start_of_a_frame_is_decoded_again_only_when_it_is_whole();
   at_rest_only_the_unfinished_message_stays();
   steady_receiving_allocates_nothing();
