@@ -6,7 +6,7 @@ package abi
 // The ABI these constants were read from.
 const (
 	Version = "0.1.0"
-	Hash    = "9646fb3e744de0e10486cf6bca08ae56f2dbdd43dd0449fb5e2c63a0eaed86e4"
+	Hash    = "030a793f0b93ee9f6e00b8bd80179654a240a9268712c803d31d32ba9c2c07bf"
 )
 
 // What a call of the C library returned.

@@ -6,7 +6,7 @@ import enum
 from typing import NamedTuple, TypedDict
 
 ABI_VERSION = "0.1.0"
-ABI_HASH = "9646fb3e744de0e10486cf6bca08ae56f2dbdd43dd0449fb5e2c63a0eaed86e4"
+ABI_HASH = "030a793f0b93ee9f6e00b8bd80179654a240a9268712c803d31d32ba9c2c07bf"
 
 
 class Status(enum.IntEnum):

@@ -8,6 +8,8 @@
 
 #include "decode.h"
 #include "mem.h"
+#include "utf8.h"
+#include "wscengine/adapter.h"
 
 #include <string.h>
 
@@ -144,6 +146,36 @@ int batch_push(struct wsc_batch *b, uint64_t offset, uint32_t length, int type) 
   b->records[b->count++] = (wsc_record){.offset = offset, .length = length, .type = (uint16_t)type};
   b->payload += length;
   return WSC_OK;
+}
+
+static int add(struct wsc_batch *b, int type, const uint8_t *p, size_t n) {
+  struct batch_room *room = b->room;
+  if (type != WSC_TEXT && type != WSC_BINARY) return WSC_ERR_INVALID;
+  if (p == NULL && n > 0) return WSC_ERR_INVALID;
+  if (n > room->limit || n > UINT32_MAX) return WSC_ERR_TOO_BIG;
+  if (type == WSC_TEXT && !utf8_valid(p, n)) return WSC_ERR_INVALID;
+  if (n > room->capacity - b->length) {
+    uint64_t capacity = b->length + n < 2 * room->capacity ? 2 * room->capacity : b->length + n;
+    uint8_t *block = mem_realloc(b->block, (size_t)capacity);
+    if (block == NULL) return WSC_ERR_NOMEM;
+    b->base = b->block = block;
+    room->capacity = capacity;
+  }
+  if (batch_push(b, b->length, (uint32_t)n, type) != WSC_OK) return WSC_ERR_NOMEM;
+  if (n > 0) memcpy(b->block + b->length, p, n);
+  b->length += n;
+  return WSC_OK;
+}
+
+int wsc_batch_add(wsc_batch *b, int type, const uint8_t *p, size_t n) {
+  if (b == NULL) return WSC_ERR_INVALID;
+  if (b->room == NULL) return WSC_ERR_STATE;
+  int status = add(b, type, p, n);
+  if (status != WSC_OK && b->room->status == WSC_OK) {
+    b->room->status = status;
+    b->room->refused = n;
+  }
+  return status;
 }
 
 struct wsc_batch *batch_ref(struct wsc_batch *b) {

@@ -28,6 +28,14 @@ struct arena *arena_get(struct arena_pool *p); /* NULL: out of memory */
 void arena_ref(struct arena *a);
 void arena_unref(struct arena *a);
 
+/* Room of a batch that an adapter's read fills. */
+struct batch_room {
+  uint64_t capacity; /* of the block */
+  uint64_t limit;    /* of one message */
+  int status;        /* of the first message that could not be added */
+  uint64_t refused;  /* its length */
+};
+
 struct wsc_batch {
   atomic_uint refs;
   struct arena_pool *pool;  /* NULL: not pooled */
@@ -46,6 +54,7 @@ struct wsc_batch {
   int64_t received_ns;
   _Atomic uint32_t cursor; /* while it is out: the next record to take */
   bool solo;               /* one reader moves the cursor, by plain stores ... */
+  struct batch_room *room; /* NULL: nobody may add to it */
   _Atomic uint32_t cut; /* ... and who seizes the batch says so here: 1 + the first record that is not the reader's */
 };
 

@@ -66,6 +66,7 @@ void connection_end(wsc_connection *k, wsc_error *error) {
     wsc_error_unref(error);
     return;
   }
+  if (k->adapted) adapted_end(k);
   enum connection_state was = k->state;
   dial_drop(k);
   if (k->transport.fd >= 0) poller_remove(&k->loop->poller, k->transport.fd);
@@ -88,7 +89,7 @@ void connection_end(wsc_connection *k, wsc_error *error) {
   k->news |= NEWS_ENDED;
   if (was >= CONN_OPEN && !k->shut_by_owner) k->news |= NEWS_LOST;
   if (was >= CONN_OPEN) connection_log(k, WSC_LOG_INFO, "connection", "%s", wsc_error_message(k->error));
-  int timed_out = k->ended.timer == WSC_TIMER_CLOSE ? WSC_ERR_TIMEOUT : WSC_OK;
+  int timed_out = k->ended.timer == WSC_TIMER_CLOSE ? wsc_error_status(k->error) : WSC_OK;
   end_ops(k, &k->dials, wsc_error_status(k->error));
   end_ops(k, &k->closes, was == CONN_CLOSING ? timed_out : WSC_ERR_CLOSED);
   end_ops(k, &k->writes, WSC_ERR_CLOSED);
@@ -211,10 +212,15 @@ void connection_run(wsc_connection *k, uint32_t why, int64_t now) {
   k->due_ns = earlier(k->due_ns, op_list_expire(&k->closes, why, now, "close"));
   if (k->state > CONN_NEW && k->state < CONN_OPEN) {
     check_dial_op(k, now);
-    dial_run(k, now);
+    if (!k->adapted) dial_run(k, now);
   }
-  if (k->state >= CONN_OPEN && k->state != CONN_ENDED) run_open(k, why, now);
-  check_close_deadline(k, now);
+  if (k->adapted) {
+    if (why & ACTOR_SLEPT) keepalive_probe(&k->alive, now);
+    adapted_run(k, now);
+  } else {
+    if (k->state >= CONN_OPEN && k->state != CONN_ENDED) run_open(k, why, now);
+    check_close_deadline(k, now);
+  }
   if (k->state != CONN_ENDED) k->due_ns = earlier(k->due_ns, k->deadline_ns);
   pthread_mutex_unlock(&k->lock);
 }
@@ -278,6 +284,7 @@ void connection_drop(wsc_connection *k) {
   k->traffic.dropped += batch_queue_clear(&k->queue);
   set_offers(k);
   receive_hold(k, false);
+  if (k->adapted) actor_kick(k->actor, 0); /* there is room again */
   pthread_mutex_unlock(&k->lock);
 }
 
@@ -341,5 +348,6 @@ void connection_serve_reads(wsc_connection *k) {
     op_list_remove(&k->reads, op);
     op_complete(op, r, r ? error_make(&(struct error_info){.status = r}, "read: out of memory for a message") : NULL);
   }
+  if (k->adapted && k->reads.head) adapted_serve_read(k);
   set_offers(k);
 }

@@ -12,12 +12,14 @@
 #include "keepalive.h"
 #include "operation.h"
 #include "receiver.h"
+#include "slots.h"
 #include "transport.h"
 #include "tunnel.h"
 #include "wscengine/connection.h"
 
 enum connection_state {
   CONN_NEW,
+  CONN_ADAPTING, /* a user's adapter dials */
   CONN_RESOLVING,
   CONN_CONNECTING,
   CONN_PROXY_TLS,
@@ -70,6 +72,17 @@ struct detour {
   struct addresses target; /* of the server, for a proxy that looks nothing up */
 };
 
+/* Instead of dial, socket, receiver and frames: a user's adapter. */
+struct adapted {
+  struct slots *slots;
+  bool dialing;           /* its dial was asked for */
+  bool closed;            /* its close has returned */
+  bool failing;           /* a write has failed, and the read has a moment to say why */
+  wsc_error *read_error;  /* for the next read, or OnReadError */
+  unsigned read_errors;   /* in a row */
+  wsc_error *write_error; /* while failing */
+};
+
 struct home {
   struct url url;
   wsc_options *options;
@@ -117,7 +130,8 @@ struct wsc_connection {
   struct handshake *handshake; /* NULL unless the upgrade is asked for */
   struct buffer request;       /* for the server or the proxy */
   size_t request_sent;
-  struct home *home; /* what it was before it was redirected; NULL: it was not */
+  struct adapted *adapted; /* NULL: the built-in connection */
+  struct home *home;       /* what it was before it was redirected; NULL: it was not */
   struct transport transport;
   wsc_response *response;
   wsc_error *error; /* why the dial failed, or how it ended */
@@ -180,6 +194,10 @@ void connection_drop(wsc_connection *k);      /* drops and counts what is queued
 void connection_end_reads(wsc_connection *k); /* reads that wait fail with ERR_CLOSED */
 struct wsc_batch *connection_take(
     wsc_connection *k); /* the front of the receive queue; NULL: empty, or a read waits for it */
+bool connection_has_read_error(wsc_connection *k);        /* everything before it was taken. A user's adapter's only */
+wsc_error *connection_take_read_error(wsc_connection *k); /* NULL: a read verb has it */
+void connection_read_on(wsc_connection *k);               /* after it */
+void connection_give_up(wsc_connection *k);               /* any thread: its next run ends it */
 void connection_give_back(wsc_connection *k, struct wsc_batch *b); /* untaken records, to the front */
 bool connection_queue_empty(wsc_connection *k);
 bool connection_has_batch(wsc_connection *k);   /* connection_take would give one */
@@ -203,6 +221,9 @@ void life_ping_left(wsc_connection *k, int64_t now_ns);
 void connection_pong(wsc_connection *k, const uint8_t *payload, size_t n, int64_t now_ns);
 void connection_serve_reads(wsc_connection *k);
 
+void dial_opened(wsc_connection *k, int64_t now_ns);  /* k->response is there */
+void dial_ended(wsc_connection *k, wsc_error *error); /* it will never be open; takes over error */
+wsc_error *dial_timed_out(wsc_connection *k);
 void dial_run(wsc_connection *k, int64_t now_ns); /* connection_dial.c: until CONN_OPEN, or ended */
 void dial_start(wsc_connection *k);               /* the next run begins it, its time counts from now */
 void dial_drop(wsc_connection *k);
@@ -224,11 +245,21 @@ int redirect_follow(
 void redirect_return(wsc_connection *k);             /* back to where it was made for */
 const char *dial_step_name(enum connection_state s); /* \"connecting by TCP\", for the error of a deadline */
 void receive_run(wsc_connection *k, int64_t now_ns); /* connection_receive.c */
+void receive_batches(wsc_connection *k, struct batch_queue *fresh); /* to the queue and to reads that wait */
 int receive_bytes(wsc_connection *k, const uint8_t *p, size_t n,
                   int64_t now_ns); /* what came glued to the upgrade's answer */
 void receive_hold(wsc_connection *k, bool hold);
 bool receive_full(const wsc_connection *k);
 bool receive_pending(const wsc_connection *k);      /* the socket may have more, or the receiver has */
+int adapted_new(wsc_connection *k,
+                struct actor *actor); /* connection_adapter.c. Of options with an adapter: WSC_ERR_NOMEM */
+void adapted_free(wsc_connection *k); /* accepts one without */
+void adapted_end(wsc_connection *k);  /* the connection ends: what came last is kept, slots are let go */
+void adapted_run(wsc_connection *k, int64_t now_ns);
+int adapted_write(wsc_connection *k, int type, const uint8_t *p, size_t n); /* WSC_ERR_NOMEM */
+int adapted_ping(wsc_connection *k);                                        /* up to k->ping_serial; WSC_ERR_NOMEM */
+void adapted_close(wsc_connection *k, int code, const char *reason);
+void adapted_serve_read(wsc_connection *k);         /* the read that waits first gets a read error, if there is one */
 void send_flush(wsc_connection *k, int64_t now_ns); /* connection_send.c */
 int send_control(wsc_connection *k, int opcode, const uint8_t *p,
                  size_t n); /* OK, or why it will never leave: QUEUE_FULL, NOMEM, IO */

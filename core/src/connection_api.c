@@ -15,6 +15,7 @@
 /* ---- making and freeing -------------------------------------------------------------------------------------------- */
 
 static void release(wsc_connection *k) {
+  adapted_free(k);
   dial_drop(k);
   if (k->transport.fd >= 0) {
     if (!k->finished && k->state >= CONN_OPEN) transport_finish(&k->transport);
@@ -87,6 +88,7 @@ int connection_new(wsc_loop *loop, struct actor *actor, const struct url *url, w
   k->compress_from = (uint64_t)options_int(options, WSC_OPT_COMPRESSION_THRESHOLD_BYTES);
   receiver_init(&k->receiver, loop->pool, (uint64_t)options_int(options, WSC_OPT_MAX_MESSAGE_BYTES));
   k->receiver_made = true;
+  if (options_adapter(options) && adapted_new(k, actor ? actor : &k->own)) goto fail;
   if (k->traces) receiver_trace(&k->receiver, wire_log_received, k);
   if (!actor) {
     k->own.run = own_run;
@@ -121,7 +123,7 @@ int wsc_connection_new(wsc_loop *loop, const char *url, const wsc_options *o, ws
     r = error_set(err, WSC_ERR_NOMEM, "out of memory for a connection");
     goto done;
   }
-  if (parsed.secure && (r = tls_context_new(snapshot, &trust, err))) goto done;
+  if (parsed.secure && !options_adapter(snapshot) && (r = tls_context_new(snapshot, &trust, err))) goto done;
   if (loop) loop_ref(loop);
   else if ((r = loop_default(options_int(snapshot, WSC_OPT_CREW_MAX_THREADS), &loop, err))) goto done;
   r = connection_new(loop, NULL, &parsed, snapshot, trust, NULL, NULL, out, err);
@@ -138,6 +140,13 @@ wsc_connection *wsc_connection_ref(wsc_connection *k) {
   return k;
 }
 
+void connection_give_up(wsc_connection *k) {
+  pthread_mutex_lock(&k->lock);
+  k->abandoned = true;
+  pthread_mutex_unlock(&k->lock);
+  actor_kick(k->actor, 0);
+}
+
 /* In the child of a fork only this process's copy of the fd may go: the loop, the locks and the TLS session are the parent's. */
 static void free_forked(wsc_connection *k) {
   struct transport socket_only = {.fd = k->transport.fd};
@@ -150,10 +159,7 @@ void wsc_connection_unref(wsc_connection *k) {
   if (k->generation != os_fork_generation()) {
     free_forked(k);
   } else if (k->actor == &k->own) {
-    pthread_mutex_lock(&k->lock);
-    k->abandoned = true; /* operations under way hold the rest; they end with it */
-    pthread_mutex_unlock(&k->lock);
-    actor_kick(&k->own, 0);
+    connection_give_up(k); /* operations under way hold the rest; they end with it */
     actor_unref(&k->own);
   } else {
     struct actor *engine = k->actor;
@@ -199,8 +205,9 @@ static int unlock_with(wsc_connection *k, int r) {
   return r;
 }
 
-/* An ended connection without an engine may dial again. */
-static void renew(wsc_connection *k) {
+/* An ended connection without an engine may dial again. WSC_OK or WSC_ERR_NOMEM: nothing has changed. */
+static int renew(wsc_connection *k) {
+  if (options_adapter(k->options) && adapted_new(k, k->actor)) return WSC_ERR_NOMEM;
   redirect_return(k);
   batch_queue_clear(&k->queue);
   wsc_response_free(k->response);
@@ -217,6 +224,7 @@ static void renew(wsc_connection *k) {
   k->news = 0;
   k->ended = (wsc_close){.struct_size = sizeof k->ended};
   connection_reason(k, "", 0);
+  return WSC_OK;
 }
 
 int wsc_connection_dial_begin(wsc_connection *k, const wsc_context *c, uint64_t token, wsc_op **out, wsc_error **err) {
@@ -231,7 +239,11 @@ int wsc_connection_dial_begin(wsc_connection *k, const wsc_context *c, uint64_t 
     op_refuse(op);
     return error_set(err, WSC_ERR_STATE, "dial: the connection is open or dialing already");
   }
-  if (k->state == CONN_ENDED) renew(k);
+  if (k->state == CONN_ENDED && (r = renew(k))) {
+    pthread_mutex_unlock(&k->lock);
+    op_refuse(op);
+    return error_set(err, r, "dial: out of memory");
+  }
   op_list_push(&k->dials, op);
   dial_start(k);
   pthread_mutex_unlock(&k->lock);
@@ -526,4 +538,9 @@ int64_t wsc_connection_last_rtt_ns(const wsc_connection *k) {
   int64_t rtt = k->rtt_last_ns;
   pthread_mutex_unlock(&unlocked->lock);
   return rtt;
+}
+
+void *wsc_connection_underlying(const wsc_connection *k) {
+  const struct adapter *a = usable(k, "underlying", NULL) ? NULL : options_adapter(k->options);
+  return a && a->vtable.underlying ? a->vtable.underlying(a->self) : NULL;
 }

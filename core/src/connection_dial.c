@@ -11,6 +11,7 @@
 
 const char *dial_step_name(enum connection_state s) {
   switch (s) {
+  case CONN_ADAPTING: return "waiting for the adapter's dial";
   case CONN_RESOLVING: return "looking up the host name";
   case CONN_CONNECTING: return "connecting by TCP";
   case CONN_PROXY_TLS: return "shaking hands by TLS with the proxy";
@@ -33,7 +34,7 @@ static void unwatch(void *self, int fd) {
 static void answer_came(void *self) { actor_kick(self, 0); }
 
 void dial_start(wsc_connection *k) {
-  k->state = CONN_RESOLVING;
+  k->state = k->adapted ? CONN_ADAPTING : CONN_RESOLVING;
   k->deadline_ns = k->connect_timeout_ns ? os_now_ns() + k->connect_timeout_ns : 0;
 }
 
@@ -171,12 +172,9 @@ static int begin_compression(wsc_connection *k, const struct deflate_terms *t, w
   return WSC_OK;
 }
 
-static void open_connection(wsc_connection *k, int64_t now) {
-  k->response = k->handshake->answer.response;
-  k->handshake->answer.response = NULL;
+void dial_opened(wsc_connection *k, int64_t now) {
   dial_drop(k);
   k->state = CONN_OPEN;
-  if (options_int(k->options, WSC_OPT_KERNEL_STAMPS)) transport_stamp(&k->transport);
   k->deadline_ns = 0;
   k->ended = (wsc_close){.struct_size = sizeof k->ended, .reason = ""};
   keepalive_start(&k->alive, now);
@@ -187,6 +185,13 @@ static void open_connection(wsc_connection *k, int64_t now) {
     op_list_remove(&k->dials, op);
     op_complete(op, WSC_OK, NULL);
   }
+}
+
+static void open_connection(wsc_connection *k, int64_t now) {
+  k->response = k->handshake->answer.response;
+  k->handshake->answer.response = NULL;
+  dial_opened(k, now);
+  if (options_int(k->options, WSC_OPT_KERNEL_STAMPS)) transport_stamp(&k->transport);
 }
 
 static int run_upgrading(wsc_connection *k, int64_t now, wsc_error **err) {
@@ -212,14 +217,14 @@ static int run_upgrading(wsc_connection *k, int64_t now, wsc_error **err) {
   }
 }
 
-static void failed(wsc_connection *k, wsc_error *e) {
+void dial_ended(wsc_connection *k, wsc_error *e) {
   dial_drop(k);
   connection_log(k, WSC_LOG_WARNING, "dial", "%s", wsc_error_message(e));
   k->news |= NEWS_DIAL_FAILED;
   connection_end(k, e);
 }
 
-static wsc_error *timed_out(wsc_connection *k) {
+wsc_error *dial_timed_out(wsc_connection *k) {
   struct error_info info = {.status = WSC_ERR_TIMEOUT, .timer = WSC_TIMER_CONNECT};
   long long limit = (long long)(k->connect_timeout_ns / NS_PER_MS);
   size_t used = 0;
@@ -250,6 +255,6 @@ void dial_run(wsc_connection *k, int64_t now) {
     default: return;
     }
   }
-  if (r < 0) failed(k, e);
-  else if (r == WSC_AGAIN && k->deadline_ns && k->deadline_ns <= now) failed(k, timed_out(k));
+  if (r < 0) dial_ended(k, e);
+  else if (r == WSC_AGAIN && k->deadline_ns && k->deadline_ns <= now) dial_ended(k, dial_timed_out(k));
 }

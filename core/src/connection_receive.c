@@ -69,6 +69,11 @@ static void enqueue(wsc_connection *k, struct batch_queue *fresh) {
   }
 }
 
+void receive_batches(wsc_connection *k, struct batch_queue *fresh) {
+  enqueue(k, fresh);
+  connection_serve_reads(k);
+}
+
 static void fault(wsc_connection *k, int status) {
   const struct receiver_fault *f = k->receiver.fault;
   connection_fail(k, f->close_code, f->reason, status, f->detail);
@@ -91,8 +96,7 @@ static void advance(wsc_connection *k, size_t n, int64_t now) {
   k->traffic.wire_received += n;
   k->traffic.packed_received = k->receiver.packed_bytes;
   k->traffic.unpacked_received = k->receiver.unpacked_bytes;
-  enqueue(k, &fresh);
-  connection_serve_reads(k);
+  receive_batches(k, &fresh);
   if (r) fault(k, r);
   else if (k->receiver.closed) peer_closed(k);
 }

@@ -219,7 +219,9 @@ static int send_compressed(wsc_connection *k, int type, const uint8_t *p, size_t
 int send_message(wsc_connection *k, int type, const uint8_t *p, size_t n) {
   if (k->state != CONN_OPEN || k->fenced || k->broken) return WSC_ERR_CLOSED;
   if (k->tx_bytes && k->tx_bytes + n > k->send_bytes) return WSC_AGAIN;
-  int r = worth_compressing(k, n) ? send_compressed(k, type, p, n) : send_frames(k, type, p, n);
+  int r = k->adapted                ? adapted_write(k, type, p, n)
+          : worth_compressing(k, n) ? send_compressed(k, type, p, n)
+                                    : send_frames(k, type, p, n);
   if (r == WSC_OK) {
     k->traffic.messages_sent++;
     k->traffic.bytes_sent += n;
@@ -230,6 +232,7 @@ int send_message(wsc_connection *k, int type, const uint8_t *p, size_t n) {
 /* Pongs that cannot leave do not pile up: answering only the latest pings is legal (RFC 6455 section 5.5.3). */
 int send_control(wsc_connection *k, int opcode, const uint8_t *p, size_t n) {
   uint8_t frame[FRAME_HEADER_MAX + 125], key[4];
+  if (k->adapted) return adapted_ping(k);
   if (k->control.length > CONTROL_MOST) return WSC_ERR_QUEUE_FULL;
   if (mask_key(key)) return WSC_ERR_IO;
   size_t length = put_frame(k, frame, true, opcode, p, n, key);
@@ -240,6 +243,10 @@ int send_control(wsc_connection *k, int opcode, const uint8_t *p, size_t n) {
 
 void send_close(wsc_connection *k, int code, const char *reason) {
   uint8_t payload[125];
+  if (k->adapted) {
+    adapted_close(k, code, reason);
+    return;
+  }
   size_t n = code == WSC_CLOSE_NO_STATUS ? 0 : frame_close_payload(payload, code, reason);
   if (queue_frame(k, true, OPCODE_CLOSE, payload, n)) { /* without memory the socket is simply closed */
     k->broken = -ENOMEM;

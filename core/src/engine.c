@@ -56,6 +56,7 @@ static void destroy(struct actor *a) {
   wsc_options_free(e->base_options);
   wsc_error_unref(e->failure);
   wsc_error_unref(e->stop_error);
+  wsc_error_unref(e->read_error);
   url_free(&e->url);
   tls_context_unref(e->trust);
   wsc_options_free(e->options);
@@ -136,7 +137,8 @@ int wsc_engine_new(const char *url, const wsc_callbacks *cb, void *user, const w
     r = error_set(err, WSC_ERR_NOMEM, "out of memory for an engine");
     goto fail;
   }
-  if (e->url.secure && !e->host && (r = tls_context_new(e->options, &e->trust, err))) goto fail;
+  if (e->url.secure && !e->host && !options_adapter(e->options) && (r = tls_context_new(e->options, &e->trust, err)))
+    goto fail;
   int level = (int)options_int(e->options, WSC_OPT_LOG_LEVEL);
   if (e->has_callbacks && !e->log.hook) level = 0; /* nobody would listen */
   e->owner = (struct connection_owner){engine_read, on_log, level, e->trace ? e : NULL};

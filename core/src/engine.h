@@ -5,6 +5,7 @@
 #ifndef WSC_ENGINE_INTERNAL_H
 #define WSC_ENGINE_INTERNAL_H
 
+#include "attempt.h"
 #include "connection.h"
 #include "lifecycle.h"
 #include "wscengine/engine.h"
@@ -21,18 +22,6 @@ struct wsc_session {
   bool over;                  /* no reader may come in any more */
   char id[37];
 };
-
-struct wsc_attempt {
-  wsc_engine *engine;
-  uint32_t number;
-  wsc_error *last_error;
-  struct url url;
-  wsc_options *options;
-  int64_t delay_ms, retry_delay_ms;
-  bool reset;
-};
-
-void attempt_free(struct wsc_attempt *a); /* accepts NULL */
 
 /* Why a session ended, as statistics tell it. */
 enum engine_cause { CAUSE_USER, CAUSE_PEER, CAUSE_NETWORK, CAUSE_TIMEOUT, CAUSE_PROTOCOL, CAUSES };
@@ -76,10 +65,9 @@ struct host_link {
   uint64_t tokens;
   wsc_response *response;
   struct keepalive alive;
-  wsc_error *error;      /* how the dial or the session ended */
-  wsc_error *read_error; /* to be raised as READ_ERROR */
-  unsigned news;         /* enum connection_news */
-  unsigned read_errors;  /* in a row */
+  wsc_error *error;     /* how the dial or the session ended */
+  unsigned news;        /* enum connection_news */
+  unsigned read_errors; /* in a row */
   bool open, readers_out;
   wsc_close ended;
   char ended_reason[124];
@@ -132,6 +120,7 @@ struct wsc_engine {
   struct wsc_attempt *attempt;
   wsc_error *failure; /* why the last attempt failed, or how the last session ended */
   wsc_error *stop_error;
+  wsc_error *read_error; /* to be raised as READ_ERROR */
   int stop_reason;
 
   struct event_node node;

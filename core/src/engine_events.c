@@ -48,9 +48,22 @@ static bool may_raise_batch(wsc_engine *e) {
          s->active < e->reader_count && connection_has_batch(s->connection);
 }
 
+/* A reader that is free has found an error. It stays the connection's until the event is taken: who holds the pause may read it instead. */
+static bool has_read_error(const wsc_engine *e) {
+  const wsc_session *s = e->session;
+  if (!e->reading || e->out || e->drop) return false;
+  if (e->read_error) return true;
+  return s && s->connection && s->active < e->reader_count && connection_has_read_error(s->connection);
+}
+
+static bool take_read_error(wsc_engine *e) {
+  if (!e->read_error && e->session && e->session->connection)
+    e->read_error = connection_take_read_error(e->session->connection);
+  return e->read_error != NULL;
+}
+
 void engine_pump(wsc_engine *e) {
-  if (!e->pending.type && e->host && e->host->read_error && e->reading && !e->out && !e->drop)
-    e->pending = (struct engine_pending){.type = WSC_EVENT_READ_ERROR};
+  if (!e->pending.type && has_read_error(e)) e->pending = (struct engine_pending){.type = WSC_EVENT_READ_ERROR};
   if (e->pending.type ? may_raise_pending(e) : may_raise_batch(e)) loop_post(e->actor.loop, &e->node);
 }
 
@@ -91,7 +104,7 @@ static void fill_pending(wsc_engine *e, wsc_event *ev) {
       ev->error = e->failure;
     }
     break;
-  case WSC_EVENT_READ_ERROR: ev->error = e->host->read_error; break;
+  case WSC_EVENT_READ_ERROR: ev->error = e->read_error; break;
   case WSC_EVENT_CLOSE_ERROR: ev->error = e->failure; break;
   case WSC_EVENT_RESTART_ERROR:
     ev->retry = p->retry;
@@ -152,7 +165,10 @@ bool engine_fill(struct event_node *n, wsc_event *ev) {
   pthread_mutex_lock(&e->lock);
   bool given = false;
   if (e->pending.type) {
-    if (may_raise_pending(e)) {
+    if (may_raise_pending(e) && e->pending.type == WSC_EVENT_READ_ERROR && !take_read_error(e)) {
+      e->pending.type = 0;
+      engine_pump(e);
+    } else if (may_raise_pending(e)) {
       fill_pending(e, ev);
       given = true;
     }
@@ -308,8 +324,9 @@ static void answer(wsc_engine *e, int type, const wsc_reply *r) {
     strncpy(a->close_reason, r->close_reason ? r->close_reason : "", sizeof a->close_reason - 1);
   }
   if (type == WSC_EVENT_READ_ERROR) {
-    wsc_error_unref(e->host->read_error);
-    e->host->read_error = NULL;
+    wsc_error_unref(e->read_error);
+    e->read_error = NULL;
+    if (e->session && e->session->connection) connection_read_on(e->session->connection);
     a->type = 0;
   }
 }

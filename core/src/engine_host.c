@@ -65,7 +65,6 @@ void host_free(wsc_engine *e) {
   attempt_free(h->asks[HOST_DIAL].dial);
   wsc_response_free(h->response);
   wsc_error_unref(h->error);
-  wsc_error_unref(h->read_error);
   mem_free(h);
 }
 
@@ -81,13 +80,9 @@ void host_ask(wsc_engine *e, enum host_question q, int code, const char *reason,
 }
 
 int host_dial(wsc_engine *e) {
-  struct wsc_attempt *a = mem_zalloc(sizeof *a);
-  if (!a || url_copy(&e->url, &a->url)) {
-    mem_free(a);
-    return WSC_ERR_NOMEM;
-  }
+  struct wsc_attempt *a = attempt_new(&e->url, e->options);
+  if (!a) return WSC_ERR_NOMEM;
   a->engine = e;
-  a->options = options_ref(e->options);
   attempt_free(e->host->asks[HOST_DIAL].dial);
   e->host->asks[HOST_DIAL].dial = a;
   host_ask(e, HOST_DIAL, 0, "", options_int(e->options, WSC_OPT_CONNECT_TIMEOUT_MS) * NS_PER_MS);
@@ -229,7 +224,7 @@ int wsc_engine_report_read(wsc_engine *e, uint64_t epoch, wsc_error *error) {
   } else if (++h->read_errors >= READ_ERRORS_MOST) {
     cut(e, WSC_TIMER_NONE, "16 read errors in a row");
   } else {
-    if (!h->read_error) h->read_error = wsc_error_ref(error); /* one OnReadError speaks for all before it ran */
+    if (!e->read_error) e->read_error = wsc_error_ref(error); /* one OnReadError speaks for all before it ran */
   }
   pthread_mutex_unlock(&e->lock);
   engine_kick(e);

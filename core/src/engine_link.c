@@ -21,18 +21,19 @@ static int adopt_attempt(wsc_engine *e, wsc_error **err) {
     url_free(&e->url);
     e->url = next;
   }
-  if (e->url.secure && !e->trust && !e->host) return tls_context_new(e->options, &e->trust, err);
+  if (e->url.secure && !e->trust && !e->host && !options_adapter(e->options))
+    return tls_context_new(e->options, &e->trust, err);
   return WSC_OK;
 }
 
 int link_dial(wsc_engine *e) {
   wsc_error *error = NULL;
   int r = adopt_attempt(e, &error);
+  wsc_error_unref(e->read_error);
+  e->read_error = NULL;
   if (!r && e->host) {
     wsc_response_free(e->host->response);
     wsc_error_unref(e->host->error);
-    wsc_error_unref(e->host->read_error);
-    e->host->read_error = NULL;
     e->host->response = NULL;
     e->host->error = NULL;
     e->host->read_errors = 0;

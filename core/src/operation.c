@@ -7,9 +7,15 @@
 #include "os.h"
 #include "sized.h"
 
+#include <errno.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 struct wsc_cancel {
   pthread_mutex_t lock;
   _Atomic bool fired;
+  int fd; /* -1: nobody has asked for it */
+  uint32_t generation;
   wsc_op *ops;
 };
 
@@ -18,13 +24,34 @@ int wsc_cancel_new(wsc_cancel **out) {
   *out = mem_zalloc(sizeof **out);
   if (!*out) return WSC_ERR_NOMEM;
   pthread_mutex_init(&(*out)->lock, NULL);
+  (*out)->fd = -1;
+  (*out)->generation = os_fork_generation();
   return WSC_OK;
+}
+
+/* Its counter never goes down: once raised it stays readable. */
+static void raise_fd(wsc_cancel *c) {
+  uint64_t one = 1;
+  while (write(c->fd, &one, sizeof one) < 0 && errno == EINTR) {}
+}
+
+int wsc_cancel_fd(wsc_cancel *c) {
+  if (!c || c->generation != os_fork_generation()) return -1;
+  pthread_mutex_lock(&c->lock);
+  if (c->fd < 0) {
+    c->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (c->fd >= 0 && atomic_load(&c->fired)) raise_fd(c);
+  }
+  int fd = c->fd;
+  pthread_mutex_unlock(&c->lock);
+  return fd;
 }
 
 void wsc_cancel_fire(wsc_cancel *c) {
   if (!c) return;
   pthread_mutex_lock(&c->lock);
-  atomic_store(&c->fired, true);
+  bool already = atomic_exchange(&c->fired, true);
+  if (c->fd >= 0 && !already && c->generation == os_fork_generation()) raise_fd(c); /* a child has the parent's fd */
   for (wsc_op *op = c->ops; op; op = op->cancel_next) {
     if (loop_forked(op->loop)) continue; /* the parent's operation: its locks and its eventfd are not ours to touch */
     atomic_store(&op->cancel_wanted, true);
@@ -37,6 +64,7 @@ bool wsc_cancel_fired(const wsc_cancel *c) { return c && atomic_load(&c->fired);
 
 void wsc_cancel_free(wsc_cancel *c) {
   if (!c) return;
+  if (c->fd >= 0) close(c->fd);
   pthread_mutex_destroy(&c->lock);
   mem_free(c);
 }

@@ -3,6 +3,7 @@
  * Setters only store; options_check.c judges. A snapshot never changes again, which is what makes sharing it safe. */
 #include "options.h"
 
+#include "adapter.h"
 #include "mem.h"
 #include "sized.h"
 #include "wscengine/status.h"
@@ -39,7 +40,8 @@ struct wsc_options {
   const wsc_tracer *tracer; /* &tracer_copy or NULL */
   wsc_tracer tracer_copy;
   void *tracer_self;
-  uint8_t at[ROWS]; /* 1 + where the row's value is; 0: it was not set */
+  struct adapter *adapter; /* NULL: the built-in connection */
+  uint8_t at[ROWS];        /* 1 + where the row's value is; 0: it was not set */
   uint8_t count, capacity;
   struct setting *settings;
 };
@@ -133,6 +135,7 @@ static void clear_row(wsc_options *o, int row) {
 void wsc_options_free(wsc_options *o) {
   if (o == NULL || atomic_fetch_sub_explicit(&o->refs, 1, memory_order_acq_rel) != 1) return;
   for (unsigned i = 0; i < o->count; i++) free_value(o->settings[i].row, &o->settings[i].value);
+  adapter_unref(o->adapter);
   mem_free(o->settings);
   mem_free(o);
 }
@@ -205,15 +208,28 @@ int wsc_options_set_log(wsc_options *o, const wsc_log *vtable, void *self) {
   return WSC_OK;
 }
 
+bool tracer_usable(const wsc_tracer *vtable) {
+  if (vtable == NULL || vtable->struct_size < FIRST_TRACER || vtable->flags != 0) return false;
+  return vtable->span_start != NULL && vtable->span_event != NULL && vtable->span_end != NULL;
+}
+
 int wsc_options_set_tracer(wsc_options *o, const wsc_tracer *vtable, void *self) {
-  if (o == NULL) return WSC_ERR_INVALID;
-  if (vtable != NULL && (vtable->struct_size < FIRST_TRACER || vtable->flags != 0 || vtable->span_start == NULL ||
-                         vtable->span_event == NULL || vtable->span_end == NULL))
-    return WSC_ERR_INVALID;
+  if (o == NULL || (vtable != NULL && !tracer_usable(vtable))) return WSC_ERR_INVALID;
   if (o->frozen) return WSC_ERR_STATE;
   if (vtable != NULL) sized_read(&o->tracer_copy, sizeof o->tracer_copy, vtable);
   o->tracer = vtable != NULL ? &o->tracer_copy : NULL;
   o->tracer_self = self;
+  return WSC_OK;
+}
+
+int wsc_options_set_adapter(wsc_options *o, const wsc_adapter *vtable, void *self) {
+  if (o == NULL) return WSC_ERR_INVALID;
+  if (o->frozen) return WSC_ERR_STATE;
+  struct adapter *a = NULL, *before = o->adapter;
+  int status = vtable != NULL ? adapter_new(vtable, self, &a) : WSC_OK;
+  if (status != WSC_OK) return status;
+  o->adapter = a;
+  adapter_unref(before);
   return WSC_OK;
 }
 
@@ -231,6 +247,7 @@ wsc_options *options_copy(const wsc_options *o) {
   if (copy == NULL || o == NULL) return copy;
   wsc_options_set_log(copy, o->log, o->log_self);
   wsc_options_set_tracer(copy, o->tracer, o->tracer_self);
+  copy->adapter = adapter_ref(o->adapter);
   for (unsigned i = 0; i < o->count; i++) {
     if (copy_row(copy, o->settings[i].row, &o->settings[i].value) != WSC_OK) {
       wsc_options_free(copy);
@@ -291,4 +308,8 @@ const wsc_log *options_log(const wsc_options *o, void **self) {
 const wsc_tracer *options_tracer(const wsc_options *o, void **self) {
   *self = o != NULL ? o->tracer_self : NULL;
   return o != NULL ? o->tracer : NULL;
+}
+
+struct adapter *options_adapter(const wsc_options *o) {
+  return o != NULL ? o->adapter : NULL;
 }

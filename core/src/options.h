@@ -20,6 +20,10 @@ void options_clear(wsc_options *o, int id);                    /* forgets the va
 const wsc_log *options_log(const wsc_options *o, void **self); /* NULL: none */
 
 const wsc_tracer *options_tracer(const wsc_options *o, void **self); /* likewise */
+bool tracer_usable(const wsc_tracer *vtable);                        /* has its size and all slots that it must have */
+
+struct adapter;
+struct adapter *options_adapter(const wsc_options *o); /* borrowed; NULL: the built-in connection */
 
 /* Judges one "Name: value" header the user gave: token, no CR/LF/NUL, not one of the handshake's own. Values never
  * appear in the error. */

@@ -251,6 +251,8 @@ int wsc_options_validate(const wsc_options *o, wsc_error **all) {
   for (size_t i = 0; (cookie = options_item(o, WSC_OPT_COOKIE, i)) != NULL; i++) check_cookie(&v, cookie, i);
   check_strings(&v, o);
   check_network(&v, o);
+  if (options_adapter(o) && options_int(o, WSC_OPT_HOST_ADAPTER))
+    violate(&v, "HOST_ADAPTER is 1: an engine with an adapter (wsc_options_set_adapter) cannot have the host's too");
   int status = v.count == 0 ? WSC_OK : error_give(all, join(&v));
   buffer_free(&v.texts);
   return status;

@@ -73,20 +73,20 @@ int response_add_body(wsc_response *r, const void *p, size_t n) {
   return buffer_append(&r->body, p, n < room ? n : room);
 }
 
+int response_fill(wsc_response *to, const wsc_response *r) {
+  const char *reason = text_of(r->reason), *subprotocol = text_of(r->subprotocol);
+  int status = response_set_status(to, r->status, reason, strlen(reason));
+  if (status == WSC_OK) status = response_set_subprotocol(to, subprotocol, strlen(subprotocol));
+  for (size_t i = 0; status == WSC_OK && i < r->count; i++) {
+    const char *name = r->headers[i], *value = value_of(name);
+    status = response_add_header(to, name, strlen(name), value, strlen(value));
+  }
+  return status != WSC_OK ? status : response_add_body(to, r->body.data, r->body.length);
+}
+
 wsc_response *response_copy(const wsc_response *r) {
   wsc_response *copy = r != NULL ? wsc_response_new() : NULL;
-  if (copy == NULL) return NULL;
-  const char *reason = text_of(r->reason), *subprotocol = text_of(r->subprotocol);
-  if (response_set_status(copy, r->status, reason, strlen(reason)) != WSC_OK) goto fail;
-  if (response_set_subprotocol(copy, subprotocol, strlen(subprotocol)) != WSC_OK) goto fail;
-  for (size_t i = 0; i < r->count; i++) {
-    const char *name = r->headers[i], *value = value_of(name);
-    if (response_add_header(copy, name, strlen(name), value, strlen(value)) != WSC_OK) goto fail;
-  }
-  if (response_add_body(copy, r->body.data, r->body.length) != WSC_OK) goto fail;
-  return copy;
-
-fail:
+  if (copy == NULL || response_fill(copy, r) == WSC_OK) return copy;
   wsc_response_free(copy);
   return NULL;
 }

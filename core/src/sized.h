@@ -17,6 +17,7 @@ enum sized_first {
   FIRST_ALLOCATOR = SIZED_UP_TO(wsc_allocator, self),
   FIRST_CONTEXT = SIZED_UP_TO(wsc_context, parent_span),
   FIRST_OPTION_DESCRIPTION = SIZED_UP_TO(wsc_option_description, doc),
+  FIRST_ADAPTER = SIZED_UP_TO(wsc_adapter, drop),
   FIRST_TRACER = SIZED_UP_TO(wsc_tracer, span_end),
   FIRST_LOG = SIZED_UP_TO(wsc_log, line),
   FIRST_MESSAGE = SIZED_UP_TO(wsc_message, owner),

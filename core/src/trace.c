@@ -34,6 +34,7 @@ struct mark {
 struct trace {
   const wsc_tracer *vtable;
   void *self;
+  bool adapter_tells;     /* its adapter makes the client spans itself */
   char *url;              /* as the engine was made with, without its password */
   struct event_node node; /* a start has ended: whoever comes first settles it */
 
@@ -69,6 +70,7 @@ static void *handle_of(const struct span *s) { return s ? s->handle : NULL; }
 
 static void *start_span(struct trace *t, void *parent, int name, int kind, int64_t at, const wsc_attribute *a,
                         size_t n) {
+  if (t->adapter_tells && kind == WSC_SPAN_CLIENT) return NULL;
   return t->vtable->span_start(t->self, parent, wsc_trace_name(name), kind, at, a, n);
 }
 
@@ -150,6 +152,7 @@ int trace_new(wsc_engine *e) {
     return WSC_ERR_NOMEM;
   }
   t->url = url;
+  t->adapter_tells = adapter_is_traced(options_adapter(e->base_options));
   t->vtable = vtable;
   t->self = self;
   t->node = (struct event_node){.owner = &e->actor, .fill = fill, .done = done};

@@ -61,6 +61,7 @@ const wsc_tracer *driver_tracer(void);
 int64_t driver_spans_open(void); /* that have not ended */
 
 /* driver_commands.c */
+void commands_by_adapter(void); /* from here on engines and connections are driven by an adapter */
 void run_command(struct scope *s, const struct json *command, struct line *out); /* appends status and results */
 void commands_end(void);                                                         /* frees what is left */
 

@@ -209,7 +209,7 @@ static int end_lanes(void) {
   return 0;
 }
 
-static void hello(void) {
+static void hello(bool by_adapter) {
   static const char *const features[] = {"threads", "readers",    "pause",   "null_handles", "fork",
                                          "attempt", "connection", "latches", "tracer"};
   struct line l = {0};
@@ -219,18 +219,23 @@ static void hello(void) {
   line_text(&l, "libraries", wsc_version_libraries());
   line_open(&l, "features", '[');
   for (size_t i = 0; i < sizeof features / sizeof *features; i++) line_text(&l, NULL, features[i]);
+  if (!by_adapter) line_text(&l, NULL, "wire");
   line_close(&l, ']');
   emit(&l);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+  bool by_adapter = argc == 2 && !strcmp(argv[1], "--adapter");
+  if (argc > 1 && !by_adapter) fatal("unknown argument", argv[1]);
+  if (by_adapter) commands_by_adapter();
+
   pthread_condattr_t monotonic;
   pthread_condattr_init(&monotonic);
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
   pthread_cond_init(&changed, &monotonic);
   pthread_condattr_destroy(&monotonic);
 
-  hello();
+  hello(by_adapter);
   char *text = NULL;
   size_t capacity = 0;
   while (getline(&text, &capacity, stdin) > 0) {

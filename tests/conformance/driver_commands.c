@@ -75,6 +75,19 @@ static int set_option(wsc_options *o, int id, const struct json *value) {
   }
 }
 
+static bool by_adapter;
+
+void commands_by_adapter(void) { by_adapter = true; }
+
+/* The built-in connection again, but behind an adapter's verbs. Options that it refuses are refused once more by who takes them next. */
+static int set_adapter(wsc_options *o) {
+  wsc_adapter vtable = {.struct_size = sizeof vtable};
+  void *self = NULL;
+  int status = wsc_adapter_builtin(o, &vtable, &self, NULL);
+  if (status == WSC_OK) status = wsc_options_set_adapter(o, &vtable, self);
+  return status == WSC_ERR_INVALID ? WSC_OK : status;
+}
+
 static int options_of(const struct json *c, wsc_options **out) {
   const struct json *set = json_get(c, "options");
   wsc_options *o = wsc_options_new();
@@ -82,6 +95,7 @@ static int options_of(const struct json *c, wsc_options **out) {
   int status = WSC_OK;
   for (const struct json *option = set ? set->child : NULL; option && status == WSC_OK; option = option->next)
     status = set_option(o, option_id(option->key), option);
+  if (status == WSC_OK && by_adapter) status = set_adapter(o);
   *out = o;
   return status;
 }

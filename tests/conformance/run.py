@@ -227,6 +227,9 @@ def main():
         "--slack", type=float, default=1.0, help="multiplies every upper bound: for sanitizers and slow machines"
     )
     parser.add_argument("--repeat", type=int, default=1, help="run each scenario so often")
+    parser.add_argument(
+        "--adapter", action="store_true", help="the driver puts a user's blocking adapter under its engines"
+    )
     parser.add_argument("--list", action="store_true", help="list the scenarios and what they prove")
     parser.add_argument("-v", "--verbose", action="store_true", help="the trace of every scenario")
     args = parser.parse_args()
@@ -242,7 +245,7 @@ def main():
         parser.error("--driver is missing")
     if not scenarios:
         parser.error("no scenario has such a name")
-    args.driver = shlex.split(args.driver)
+    args.driver = shlex.split(args.driver) + (["--adapter"] if args.adapter else [])
 
     begun, failed, skipped = time.monotonic(), [], []
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:

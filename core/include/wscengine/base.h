@@ -71,11 +71,14 @@ WSC_API int64_t wsc_now_ns(void);
 /* A cancellation that any number of operations may obey. Firing is for ever and may be done from any thread, also a
  * signal-handling one (but not inside a signal handler); operations begun afterwards complete at once with
  * ERR_CANCELED.
- * owns: the caller frees; free only when no operation that was given it is still under way
- * threads: any · blocks: no · errors: new: WSC_ERR_NOMEM */
+ * fd: readable from the firing on, to poll beside a socket in code that blocks; never to be read
+ * owns: the caller frees; free only when no operation that was given it is still under way; the fd is the cancellation's
+ * threads: any · blocks: no
+ * errors: new: WSC_ERR_NOMEM, WSC_ERR_INVALID; fd: -1 (no descriptor to be had, NULL, or after a fork) */
 WSC_API int wsc_cancel_new(wsc_cancel **out);
 WSC_API void wsc_cancel_fire(wsc_cancel *c);
 WSC_API bool wsc_cancel_fired(const wsc_cancel *c);
+WSC_API int wsc_cancel_fd(wsc_cancel *c);
 WSC_API void wsc_cancel_free(wsc_cancel *c);
 
 /* Operations: each verb that can wait is a non-blocking *_begin plus a completion, exactly one. The completion is a

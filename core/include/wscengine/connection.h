@@ -139,6 +139,10 @@ WSC_API const wsc_response *wsc_connection_response(const wsc_connection *k);
 WSC_API bool wsc_connection_closed(const wsc_connection *k, wsc_close *out);
 WSC_API int64_t wsc_connection_last_rtt_ns(const wsc_connection *k);
 
+/* What the underlying slot of a user's adapter gives (adapter.h).
+ * owns: as that adapter says · threads: any · blocks: as its slot does · errors: NULL (none, the built-in connection) */
+WSC_API void *wsc_connection_underlying(const wsc_connection *k);
+
 #ifdef __cplusplus
 }
 #endif
