@@ -215,7 +215,8 @@ static void call_write(struct slots *s) {
   pthread_mutex_unlock(&s->lock);
   wsc_context c = context(s->cancel, 0);
   wsc_error *given = NULL;
-  wsc_error *error = outcome(v->write(s->adapter->self, &c, m->type, m->bytes, m->length, &given), given, "write");
+  int status = v->write(s->adapter->self, &c, m->type, m->bytes, m->length, &given);
+  wsc_error *error = outcome(status, given, "write");
   pthread_mutex_lock(&s->lock);
   if (error) {
     s->write_failed = true;
@@ -263,7 +264,8 @@ static void call_close(struct slots *s) {
   kick(s);
   pthread_mutex_unlock(&s->lock);
   wsc_error *given = NULL;
-  wsc_error *error = outcome(v->close(s->adapter->self, &c, code, s->close_reason, &given), given, "close");
+  int status = v->close(s->adapter->self, &c, code, s->close_reason, &given);
+  wsc_error *error = outcome(status, given, "close");
   pthread_mutex_lock(&s->lock);
   s->gone = s->news.closed = true;
   replace(&s->news.close, error);
