@@ -117,6 +117,9 @@ static void read_failed(wsc_connection *k, wsc_error *e, int64_t now) {
   } else if (status == WSC_ERR_TOO_BIG) {
     connection_fail(k, WSC_CLOSE_TOO_BIG, "message too big", status, wsc_error_message(e));
     wsc_error_unref(e);
+  } else if (status == WSC_ERR_NOMEM) { /* what was to be read may be lost */
+    connection_fail(k, WSC_CLOSE_INTERNAL_ERROR, "out of memory", status, wsc_error_message(e));
+    wsc_error_unref(e);
   } else if (++a->read_errors >= READ_ERRORS_MOST) {
     dead(k, WSC_TIMER_NONE, "16 read errors in a row", e);
   } else {

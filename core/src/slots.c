@@ -55,6 +55,7 @@ struct slots {
   int64_t ping_timeout_ns;
 
   bool close_wanted, close_begun;
+  bool close_late; /* no thread could be had for it: the first that returns from its slot does it */
   int close_code;
   int64_t close_timeout_ns; /* 0: do not wait */
   char close_reason[124];
@@ -282,6 +283,7 @@ static bool close_due(const struct slots *s) {
 /* The call that this thread has to make now; NULL: none. */
 static void (*next_call(const struct slots *s, enum role r))(struct slots *) {
   bool over = !s->actor;
+  if (s->close_late && close_due(s)) return call_close;
   switch (r) {
   case READER:
     if (s->dial) return over ? NULL : call_dial;
@@ -293,6 +295,23 @@ static void (*next_call(const struct slots *s, enum role r))(struct slots *) {
 }
 
 static int start(struct slots *s, enum role r);
+
+/* A call whose pong nobody waits for gives way to those that come after it. */
+static void drop_ping(struct slots *s, uint64_t oldest) {
+  if (s->ping_cancel && s->ping_out < oldest) wsc_cancel_fire(s->ping_cancel);
+}
+
+static void cancel_all(struct slots *s) {
+  wsc_cancel_fire(s->cancel);
+  drop_ping(s, UINT64_MAX);
+}
+
+static void begin_close(struct slots *s) {
+  if (!close_due(s) || start(s, CLOSER) == WSC_OK) return;
+  s->close_late = true;
+  cancel_all(s);
+  for (int i = 0; i < ROLES; i++) pthread_cond_broadcast(&s->workers[i].wake);
+}
 
 /* Whether the actor should look now. */
 static bool worth_telling(const struct slots *s, enum role r) {
@@ -306,7 +325,7 @@ static void after(struct slots *s, enum role r) {
     s->close_wanted = true;
     s->close_code = WSC_CLOSE_GOING_AWAY;
   }
-  if (close_due(s)) (void)start(s, CLOSER);
+  begin_close(s);
 }
 
 /* false: there was nothing to do for too long. */
@@ -333,7 +352,6 @@ static void *worker_main(void *arg) {
       break;
     }
   }
-  if (!s->actor && close_due(s) && start(s, CLOSER)) call_close(s); /* for want of a thread that does it */
   w->alive = false;
   pthread_mutex_unlock(&s->lock);
   slots_unref(s);
@@ -390,8 +408,8 @@ void slots_room(struct slots *s, uint64_t bytes) {
 
 void slots_read_on(struct slots *s) {
   pthread_mutex_lock(&s->lock);
-  s->parked = false;
-  pthread_cond_signal(&s->workers[READER].wake);
+  if (!s->news.read) s->parked = false; /* one that nobody has collected comes first */
+  if (!s->parked) pthread_cond_signal(&s->workers[READER].wake);
   pthread_mutex_unlock(&s->lock);
 }
 
@@ -410,11 +428,6 @@ int slots_write(struct slots *s, int type, const uint8_t *p, size_t n) {
   pthread_mutex_unlock(&s->lock);
   if (r) mem_free(m);
   return r;
-}
-
-/* The lock is held. A call whose pong nobody waits for gives way to those that come after it. */
-static void drop_ping(struct slots *s, uint64_t oldest) {
-  if (s->ping_cancel && s->ping_out < oldest) wsc_cancel_fire(s->ping_cancel);
 }
 
 void slots_ping_oldest(struct slots *s, uint64_t oldest) {
@@ -441,15 +454,8 @@ void slots_close(struct slots *s, int code, const char *reason, int64_t timeout_
   s->close_code = code;
   s->close_timeout_ns = timeout_ns;
   snprintf(s->close_reason, sizeof s->close_reason, "%s", reason);
-  if (close_due(s))
-    (void)start(s, CLOSER); /* otherwise who makes it due starts it; without memory the deadline ends the connection */
+  begin_close(s); /* when it is due; otherwise who makes it so begins it */
   pthread_mutex_unlock(&s->lock);
-}
-
-/* The lock is held. */
-static void cancel_all(struct slots *s) {
-  wsc_cancel_fire(s->cancel);
-  drop_ping(s, UINT64_MAX);
 }
 
 void slots_cancel(struct slots *s) {
@@ -468,7 +474,7 @@ void slots_let_go(struct slots *s, int code) {
     s->close_wanted = true;
     s->close_code = code;
   }
-  if (close_due(s)) (void)start(s, CLOSER); /* without memory the reader does it, who is there and told */
+  begin_close(s);
   for (int i = 0; i < ROLES; i++) pthread_cond_broadcast(&s->workers[i].wake);
   pthread_mutex_unlock(&s->lock);
   slots_unref(s);

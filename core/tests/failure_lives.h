@@ -13,7 +13,7 @@ static uint8_t large[300000]; /* five fragments */
 static struct {
   const char *url, *ca_file; /* NULL: no file */
   const char *proxy;         /* NULL: none; redirects are followed as well */
-  bool compression;
+  bool compression, adapter; /* adapter: the built-in connection behind a user's adapter */
 } lives;
 
 static inline wsc_context in_time(void) {
@@ -101,6 +101,16 @@ static inline void add_options(wsc_options *o) {
   if (lives.proxy) TOLD(wsc_options_set_str(o, WSC_OPT_PROXY, lives.proxy), NULL);
   if (lives.proxy) TOLD(wsc_options_set_int(o, WSC_OPT_MAX_REDIRECTS, 1), NULL);
   if (lives.compression) TOLD(wsc_options_set_int(o, WSC_OPT_COMPRESSION, 1), NULL);
+  if (!lives.adapter) return;
+  wsc_adapter vtable = {.struct_size = sizeof vtable};
+  void *self = NULL;
+  wsc_error *error = NULL;
+  int r = wsc_adapter_builtin(o, &vtable, &self, &error);
+  TOLD(r, error);
+  if (r) return;
+  r = wsc_options_set_adapter(o, &vtable, self);
+  TOLD(r, NULL);
+  if (r) vtable.drop(self);
 }
 
 static inline wsc_options *make_options(void) {

@@ -2,6 +2,7 @@
 import json
 import pathlib
 import signal
+import socket
 
 import pytest
 from peer import Server
@@ -10,7 +11,7 @@ EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "core" / "examples"
 
 
 @pytest.mark.parametrize("name, limit", [("echo_client", 60), ("request_response", 60), ("request_pause", 60), ("feed", 40),
-                                          ("fresh_token", 70), ("many", 90)])
+                                          ("fresh_token", 70), ("many", 90), ("own_adapter", 105), ("tracer", 90)])
 def test_an_example_fits_on_a_screen(name, limit):
     assert len((EXAMPLES / f"{name}.c").read_text().splitlines()) < limit
 
@@ -174,3 +175,47 @@ def test_many_connections_in_one_process(run):
         assert program.rest().decode().splitlines()[-1] == "0 open"
         for session in server.all:
             assert session.close == (1001, "Going Away")
+
+
+def test_an_adapter_of_ones_own_drives_the_engine(run, tmp_path):
+    path = tmp_path / "packets"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        listener.settimeout(20)
+        program = run("own_adapter", path, "hello")
+        for word in ("one", "two", "bye"):  # each time the connection is lost, but for the last
+            with listener.accept()[0] as link:
+                link.settimeout(20)
+                assert link.recv(100) == b"hello"
+                link.send(word.encode())
+                assert program.line() == word
+                if word == "bye":
+                    assert link.recv(100) == b""  # the close slot
+        assert program.status() == 0, program.errors
+
+
+def test_an_adapter_of_ones_own_says_where_it_could_not_connect(run, tmp_path):
+    program = run("own_adapter", tmp_path / "nobody", "hello")
+    assert program.status() == 1
+    assert "nobody" in program.errors
+
+
+def test_the_tracer_tells_of_a_run(run):
+    with Server(echoes) as server:
+        program = run("tracer", server.url, "hello")
+        assert program.status() == 0, program.errors
+        assert program.rest().decode() == "hello\n"
+        spans = {line.split()[0]: line for line in program.errors.splitlines()}
+        assert f"url.full={server.url}" in spans["websocket.dial"]
+        assert "in wscengine.callback.on_open" in spans["websocket.write"]
+        assert "[websocket.message.received] websocket.message.size=5" in spans["websocket.read"]
+        assert "in wscengine.background.run" in spans["wscengine.callback.on_message"]
+        assert {"wscengine.start", "wscengine.callback.on_close", "websocket.close"} <= set(spans)
+        assert all(" ok" in line for line in spans.values())
+
+
+def test_the_tracer_tells_of_a_start_that_fails(run):
+    program = run("tracer", "ws://127.0.0.1:1/", "hello")
+    assert program.status() == 1
+    assert any(line.startswith("wscengine.start") and "refused" in line for line in program.errors.splitlines())

@@ -32,7 +32,7 @@ WSC_API int wsc_response_add_header(wsc_response *r, const char *name, const cha
  * read   adds at least one message to out (wsc_batch_add), all that are there if it likes. Control frames are its own.
  *        An error with a close code ends the session, and the connection is gone: status CLOSED is the peer's close (its
  *        message the reason) or a lost link (1006), any other one that the adapter closed itself. CLOSED without a code:
- *        1006. TOO_BIG, as wsc_batch_add gives it: closed with 1009. Other errors are OnReadError's, the 16th in a row is
+ *        1006. TOO_BIG and NOMEM, as wsc_batch_add gives them: closed with 1009 and 1011. Other errors are OnReadError's, the 16th in a row is
  *        a 1006. OK without a message is an error too
  * write  one whole message. An error ends the session with 1006, unless read says within a second how it ended: the
  *        write had been accepted already
