@@ -4,7 +4,7 @@
  * {idle, queued, running, again} sits under the loop's lock, so there is no lost wake-up and no double owner. One lent thread at a time
  * polls; the others wait until it leaves with an event. The loop's lock is a leaf: nothing is called while it is held.
  *
- * Lock order of the whole core: engine, connection, cancel, loop. */
+ * Lock order of the whole core: engine, connection, adapter, slots, cancel, loop. */
 #ifndef WSC_LOOP_INTERNAL_H
 #define WSC_LOOP_INTERNAL_H
 

@@ -57,7 +57,7 @@ struct slots {
   bool close_wanted, close_begun;
   bool close_late; /* no thread could be had for it: the first that returns from its slot does it */
   int close_code;
-  int64_t close_timeout_ns; /* 0: do not wait */
+  int64_t close_timeout_ns;
   char close_reason[124];
 };
 

@@ -227,7 +227,11 @@ static inline void bed_on_message(wsc_session *s, int type, const uint8_t *p, si
   size_t had = strlen(b->texts);
   if (n < 64 && had + n + 2 < sizeof b->texts)
     snprintf(b->texts + had, sizeof b->texts - had, "%.*s ", (int)n, (const char *)p);
-  if (n >= 64) CHECK_EQ(atoi((const char *)p), b->messages);
+  if (n >= 64) { /* a flood's: numbered */
+    char number[16] = "";
+    memcpy(number, p, sizeof number - 1);
+    CHECK_EQ(atoi(number), b->messages);
+  }
   pthread_mutex_unlock(&b->lock);
   while (b->hold) usleep(300);
 }

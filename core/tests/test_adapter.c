@@ -2,6 +2,7 @@
  * is asked for. How adapters are survived that do not is in test_adapter_faults.c. */
 #define _GNU_SOURCE
 #include "adapter_bed.h"
+#include "loop_bed.h"
 
 #include <poll.h>
 #include <sys/wait.h>
@@ -295,6 +296,43 @@ static void a_cancelled_start(void) {
   bed_end(&b);
 }
 
+static wsc_event next(wsc_loop *l, int type) {
+  wsc_event ev = loop_expect(l, type);
+  CHECK_EQ(wsc_event_done(&ev, NULL), WSC_OK);
+  return ev; /* what it points to is gone */
+}
+
+/* Bindings see the same events as with the built-in connection, and read errors. */
+static void on_a_hosts_loop(void) {
+  struct bed b;
+  wsc_loop *l;
+  bed_init(&b);
+  bed_set(&b, WSC_OPT_AUTO_RECONNECT, 0);
+  CHECK_EQ(wsc_loop_new(NULL, &l, NULL), WSC_OK);
+  CHECK_EQ(wsc_engine_new("ws://toy.example/", NULL, NULL, b.options, &b.engine, NULL), WSC_OK);
+  CHECK_EQ(wsc_loop_add(l, b.engine), WSC_OK);
+  CHECK_EQ(wsc_engine_start_begin(b.engine, NULL, 7, NULL, NULL), WSC_OK);
+  next(l, WSC_EVENT_OPENED);
+  CHECK_EQ(next(l, WSC_EVENT_OP_DONE).token, 7);
+  toy_give(&b, WSC_OK, 0, "one");
+  wsc_event ev = loop_expect(l, WSC_EVENT_BATCH);
+  CHECK_EQ(ev.count, 1);
+  CHECK_BYTES(ev.arena + ev.records[0].offset, "one", 3);
+  CHECK_EQ(wsc_event_done(&ev, NULL), WSC_OK);
+  toy_give(&b, WSC_ERR_IO, 0, "hiccup");
+  ev = loop_expect(l, WSC_EVENT_READ_ERROR);
+  CHECK_STR(wsc_error_message(ev.error), "hiccup");
+  toy_give(&b, WSC_ERR_CLOSED, 4000, "enough");
+  loop_settle(l); /* the reader waits for the answer */
+  CHECK_EQ(wsc_event_done(&ev, NULL), WSC_OK);
+  CHECK_EQ(next(l, WSC_EVENT_CLOSED).close_code, 4000);
+  CHECK_EQ(next(l, WSC_EVENT_STOPPED).status, WSC_STOPPED_LOST);
+  wsc_engine_free(b.engine);
+  b.engine = NULL;
+  wsc_loop_free(l);
+  bed_end(&b);
+}
+
 static void what_is_refused(void) {
   wsc_options *o = wsc_options_new();
   wsc_adapter v = toy_vtable;
@@ -376,6 +414,7 @@ int main(void) {
   the_dropped_are_counted();
   writes();
   a_cancelled_start();
+  on_a_hosts_loop();
   what_is_refused();
   a_cancellation_has_an_fd();
   a_fork();

@@ -96,6 +96,8 @@ void probe_null_handles(struct line *out) {
   STATUS(wsc_options_set_int(NULL, WSC_OPT_READER_COUNT, 1));
   STATUS(wsc_options_set_str(NULL, WSC_OPT_HEADER, "A: b"));
   STATUS(wsc_cancel_new(NULL));
+  STATUS(wsc_options_set_adapter(NULL, NULL, NULL));
+  STATUS(wsc_batch_add(NULL, WSC_TEXT, NULL, 0));
   wsc_options_free(NULL);
   wsc_cancel_free(NULL);
   wsc_op_unref(NULL);

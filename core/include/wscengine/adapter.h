@@ -39,10 +39,10 @@ WSC_API int wsc_response_add_header(wsc_response *r, const char *name, const cha
  * underlying  what wsc_connection_underlying gives; may be NULL
  * drop   the last: no slot runs or will run, and nobody has the adapter any more; may be NULL
  *
- * threads: each of dial, read, write, ping, close comes one at a time, but all of them may run at once, close also
- *          beside itself being the reason why the others return; on threads of the adapter's own: two for each
- *          connection (read, and write when something is written), others as pings and closes are under way. underlying:
- *          any. drop: any, no lock of the library's is held in any slot, and each may call the library
+ * threads: each of dial, read, write, ping, close comes one at a time, but read, write, ping and close may run at once,
+ *          on threads that are theirs: one that dials and reads as long as the connection lives, others that come with
+ *          something to write, ping or close and go after 10 s without. underlying, drop: any. No lock of the library is
+ *          held in any slot, and each may call the library
  * blocks:  they may, and must obey the context: its deadline (wsc_now_ns) and its cancel, which fires when the engine
  *          gives the connection up (wsc_cancel_fd to poll beside a socket). One that does not holds back nobody but
  *          this adapter: stop and the deadlines of the engine are kept, its thread is left behind until it returns, the
@@ -80,8 +80,8 @@ WSC_API int wsc_options_set_adapter(wsc_options *o, const wsc_adapter *vtable, v
 WSC_API int wsc_batch_add(wsc_batch *b, int type, const uint8_t *data, size_t length);
 
 /* The built-in connection as an adapter, for decorators to wrap. what: fills vtable (whose struct_size the caller sets)
- * and *self. o: as for wsc_connection_new, but for its adapter, and its keepalive and idle timeout, which are the
- * engine's to watch. It knows no redirect's or hook's change but the attempt's URL, headers and subprotocols
+ * and *self. o: as for wsc_connection_new, but headers and subprotocols are those of the attempt; keepalive, idle
+ * timeout and queues are the engine's to watch, and a log or tracer in o is not used
  * owns: *self is the caller's, to give to wsc_options_set_adapter (or to its drop); o stays the caller's
  * threads: any · blocks: no
  * errors: WSC_ERR_INVALID (NULL, struct_size), what wsc_options_validate says, WSC_ERR_NOMEM */

@@ -25,8 +25,8 @@ typedef struct wsc_callbacks {
   int (*on_open)(wsc_session *s, const wsc_response *r, bool restarting, void *user);
   /* One whole message; data is valid until it returns. */
   void (*on_message)(wsc_session *s, int type, const uint8_t *data, size_t length, void *user);
-  /* A read error that is no close. Never raised for the built-in adapter, whose read errors all end the session; a host
-   * adapter's are (tier 2). The engine is paused meanwhile. */
+  /* A read error that is no close, in its place among the messages. Never raised for the built-in adapter, whose read
+   * errors all end the session; a user's (adapter.h) and a host's (tier 2) are. The engine is paused meanwhile. */
   void (*on_read_error)(wsc_session *s, const wsc_error *e, void *user);
   /* Once for each session whose on_open succeeded, after its running callbacks returned. peer: how it was closed or
    * lost; NULL: the user ended it (exit, restart, stop), the connection is still open and usable, and is then closed
@@ -210,7 +210,8 @@ typedef struct wsc_stats {
   uint64_t unsent_bytes;                         /* accepted for sending and not yet written; 0 without a session */
 } wsc_stats;
 
-/* The counters now; before the first start too. what: the caller sets out's struct_size. With a host adapter
+/* The counters now; before the first start too. what: the caller sets out's struct_size. With a user's
+ * adapter nothing is known of wire bytes and compression (0). With a host adapter
  * messages_received and bytes_received are what wsc_engine_report_alive said
  * owns: out is the caller's · threads: any · blocks: no · errors: WSC_ERR_INVALID (NULL, no struct_size),
  *       WSC_ERR_FORKED */
