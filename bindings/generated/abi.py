@@ -6,7 +6,7 @@ import enum
 from typing import NamedTuple, TypedDict
 
 ABI_VERSION = "0.1.0"
-ABI_HASH = "030a793f0b93ee9f6e00b8bd80179654a240a9268712c803d31d32ba9c2c07bf"
+ABI_HASH = "5b717faf58ec6988086dcc75bf5c962c9a2c05a3520800c2b94dd54fc61ef007"
 
 
 class Status(enum.IntEnum):

@@ -588,6 +588,7 @@ void wsc_loop_free(wsc_loop *l);
 int wsc_loop_add(wsc_loop *l, wsc_engine *e);
 int wsc_loop_fd(wsc_loop *l);
 int wsc_loop_next(wsc_loop *l, int64_t timeout_ns, wsc_event *ev);
+int wsc_loop_spare(wsc_loop *l, int64_t timeout_ns);
 void wsc_loop_wake(wsc_loop *l);
 int wsc_event_done(wsc_event *ev, const wsc_reply *r);
 bool wsc_event_enter(wsc_event *ev);

@@ -53,6 +53,7 @@ struct wsc_batch {
   uint64_t charged;   /* what its queue counts for it */
   int64_t received_ns;
   _Atomic uint32_t cursor; /* while it is out: the next record to take */
+  atomic_bool by_cursor;   /* a host takes with wsc_event_take: the cursor alone says what is taken */
   bool solo;               /* one reader moves the cursor, by plain stores ... */
   struct batch_room *room; /* NULL: nobody may add to it */
   _Atomic uint32_t cut; /* ... and who seizes the batch says so here: 1 + the first record that is not the reader's */

@@ -26,7 +26,7 @@ void engine_set_control(wsc_engine *e) {
   bool over = e->drop || (e->session && e->session->over) || e->wishes & (WISH_STOP | WISH_EXIT);
   if (over || (e->wishes & WISH_RESTART && e->session && e->session->attempt == e->restart_attempt))
     word |= CONTROL_OVER;
-  __atomic_store_n(&e->control, word, __ATOMIC_RELAXED); /* a host reads it as a plain word */
+  __atomic_store_n(&e->control, word, __ATOMIC_SEQ_CST); /* a host reads it as a plain word; see wsc_event_take */
 }
 
 /* ---- when ---------------------------------------------------------------------------------------------------------- */
@@ -137,6 +137,7 @@ static bool fill_batch(wsc_engine *e, wsc_event *ev) {
   fill_session(e, ev, WSC_EVENT_BATCH);
   atomic_store_explicit(&b->cursor, b->taken, memory_order_relaxed);
   atomic_store_explicit(&b->cut, 0, memory_order_relaxed);
+  atomic_store_explicit(&b->by_cursor, e->has_callbacks, memory_order_relaxed);
   b->solo = e->has_callbacks && e->reader_count == 1 && os_can_barrier_all();
   ev->core = b;
   ev->records = b->records + b->taken;
@@ -185,7 +186,9 @@ bool engine_fill(struct event_node *n, wsc_event *ev) {
 uint32_t wsc_event_take(wsc_event *ev, wsc_record *out) {
   if (!ev || !out || ev->type != WSC_EVENT_BATCH) return 0;
   struct wsc_batch *b = ev->core;
-  if (!ev->engine->has_callbacks && __atomic_load_n(&ev->engine->control, __ATOMIC_RELAXED)) return 0;
+  if (!atomic_load_explicit(&b->by_cursor, memory_order_relaxed)) atomic_store(&b->by_cursor, true);
+  /* either this sees that a pause is wanted, or the pause sees that the cursor counts */
+  if (!ev->engine->has_callbacks && __atomic_load_n(&ev->engine->control, __ATOMIC_SEQ_CST)) return 0;
   uint32_t at = atomic_fetch_add_explicit(&b->cursor, 1, memory_order_relaxed);
   if (at >= b->count) return 0;
   *out = ev->flags & WSC_EVENT_IN_HOST ? b->packed[at - b->taken] : b->records[at];
@@ -216,9 +219,8 @@ bool engine_keeps(wsc_engine *e, struct wsc_batch *b, uint32_t at) {
 
 bool engine_seize(wsc_engine *e) {
   if (e->out != WSC_EVENT_BATCH) return true;
-  if (!e->has_callbacks) return false;
   struct wsc_batch *b = e->out_batch;
-  if (seized(b)) return false;
+  if (!atomic_load(&b->by_cursor) || seized(b)) return false;
   uint32_t at = seize(b);
   if (at < b->count) {
     struct wsc_batch *rest = batch_rest(b, at);
@@ -235,7 +237,7 @@ bool engine_seize(wsc_engine *e) {
 
 static void return_seized(wsc_engine *e) {
   struct wsc_batch *b = e->out_batch;
-  if (!b || !e->has_callbacks || e->session->active || !seized(b)) return;
+  if (!b || e->session->active || !seized(b)) return;
   e->out = 0;
   e->out_batch = NULL;
   connection_give_back(e->session->connection, batch_ref(b));
@@ -395,7 +397,8 @@ int engine_read(void *self, wsc_connection *k, wsc_message *out) {
   wsc_engine *e = self;
   bool inside = callback_of(e) != NULL;
   pthread_mutex_lock(&e->lock);
-  struct wsc_batch *b = e->has_callbacks && e->session && e->session->connection == k ? e->out_batch : NULL;
+  struct wsc_batch *b = e->session && e->session->connection == k ? e->out_batch : NULL;
+  if (b && !atomic_load_explicit(&b->by_cursor, memory_order_relaxed)) b = NULL; /* its host has the rest of it */
   bool over = !e->session || e->session->connection != k;   /* the connection itself says how it ended */
   bool hosted = !e->has_callbacks && (e->out || e->active); /* its callbacks run on threads only the host knows */
   int r = inside || over || e->paused || hosted ? WSC_AGAIN : WSC_ERR_STATE;

@@ -362,6 +362,32 @@ void wsc_loop_wake(wsc_loop *l) {
   l->wakes++;
   if (l->next_waiters) pthread_cond_signal(&l->next_cond);
   else raise_fd(l);
+  if (l->spares) pthread_cond_signal(&l->spare_cond); /* whoever comes first */
+  pthread_mutex_unlock(&l->lock);
+}
+
+int wsc_loop_spare(wsc_loop *l, int64_t timeout_ns) {
+  if (!l) return WSC_ERR_INVALID;
+  if (loop_forked(l)) return WSC_ERR_FORKED;
+  int64_t deadline_ns = loop_deadline(timeout_ns);
+  pthread_mutex_lock(&l->lock);
+  bool in_time = true;
+  l->spares++;
+  while (!l->spare_called && !l->wakes && in_time) in_time = os_cond_wait(&l->spare_cond, &l->lock, deadline_ns);
+  l->spares--;
+  bool called = l->spare_called;
+  if (called) l->spare_called = false;
+  else if (l->wakes) l->wakes--;
+  pthread_mutex_unlock(&l->lock);
+  return called ? WSC_OK : WSC_AGAIN;
+}
+
+void loop_call_spare(wsc_loop *l) {
+  pthread_mutex_lock(&l->lock);
+  if (l->spares) {
+    l->spare_called = true;
+    pthread_cond_signal(&l->spare_cond);
+  }
   pthread_mutex_unlock(&l->lock);
 }
 
@@ -440,6 +466,7 @@ int loop_new(wsc_loop **out, wsc_error **err) {
   pthread_mutex_init(&l->lock, NULL);
   os_cond_init(&l->next_cond);
   os_cond_init(&l->op_cond);
+  os_cond_init(&l->spare_cond);
   if ((r = standby_add(l)) < 0) goto fail_sync;
   *out = l;
   return WSC_OK;
@@ -447,6 +474,7 @@ fail_sync:
   pthread_mutex_destroy(&l->lock);
   pthread_cond_destroy(&l->next_cond);
   pthread_cond_destroy(&l->op_cond);
+  pthread_cond_destroy(&l->spare_cond);
 fail_poller:
   arena_pool_free(l->pool);
   poller_close(&l->poller);
@@ -480,6 +508,7 @@ void loop_destroy(wsc_loop *l) {
   pthread_mutex_destroy(&l->lock);
   pthread_cond_destroy(&l->next_cond);
   pthread_cond_destroy(&l->op_cond);
+  pthread_cond_destroy(&l->spare_cond);
   mem_free(l);
 }
 

@@ -65,6 +65,9 @@ struct wsc_loop {
   uint64_t takes;          /* goes up whenever one of them comes or goes */
   unsigned runs;           /* actors run since the last poll */
   unsigned wakes;          /* wsc_loop_wake */
+  unsigned spares;         /* threads in wsc_loop_spare */
+  bool spare_called;
+  pthread_cond_t spare_cond;
   struct actor *run_head, *run_tail, *all, *graveyard;
   struct event_node *event_head, *event_tail;
   struct timers timers;
@@ -75,8 +78,8 @@ struct wsc_loop {
   struct wsc_loop *standby_next;
   uint64_t standby_turns, standby_takes;
   int64_t standby_due_ns;
-  bool standby_asked;
-  bool standby_watches; /* under lock: the standby will look again without being told */
+  bool standby_asked, standby_helped; /* it has somebody to ask before the standby does it itself */
+  bool standby_watches;               /* under lock: the standby will look again without being told */
 };
 
 int loop_new(wsc_loop **out, wsc_error **err);
@@ -107,6 +110,8 @@ int64_t loop_deadline(int64_t timeout_ns); /* from now; -1: never (timeout_ns < 
 
 /* Runs the protocol as a lent thread until op has ended or the deadline (< 0: none). lend = false: only waits. */
 int loop_wait_op(wsc_loop *l, const wsc_op *op, int64_t deadline_ns, bool lend);
+/* A thread in reserve is wanted, if there is one. */
+void loop_call_spare(wsc_loop *l);
 /* What the standby does: one round of polling and running, without waiting and without events. */
 void loop_run_protocol(wsc_loop *l);
 

@@ -10,7 +10,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-static const int64_t CREW_NS = 5 * NS_PER_MS;  /* a crew's loop left alone so long gets a thread more */
+static const int64_t CREW_NS =
+    5 * NS_PER_MS; /* a loop left alone so long gets a thread more, of its crew or of those in reserve */
 static const int64_t HOST_NS = 50 * NS_PER_MS; /* a loop left alone so long is run from here */
 
 /* What is `due` is looked at then; between a loop's look and its next arming HOST_NS pass, so that traffic costs at most that many wake-ups. */
@@ -62,9 +63,10 @@ static void suspect(wsc_loop *l, int64_t now) {
   l->standby_turns = l->turns;
   l->standby_takes = l->takes;
   l->standby_watches = true;
+  l->standby_helped = l->crew || l->spares;
   pthread_mutex_unlock(&l->lock);
   l->standby_asked = false;
-  l->standby_due_ns = now + (l->crew ? CREW_NS : HOST_NS);
+  l->standby_due_ns = now + (l->standby_helped ? CREW_NS : HOST_NS);
 }
 
 static bool watched(const wsc_loop *l) {
@@ -80,9 +82,10 @@ static void look(wsc_loop *l, int64_t now) {
   bool alone = !attended(l);
   standby.busy = l;
   pthread_mutex_unlock(&standby.lock);
-  bool again =
-      l->crew && !l->standby_asked; /* the second look, HOST_NS after the first sign, is the one that re-arms */
-  if (alone && again) crew_wanted(l->crew);
+  bool again = l->standby_helped &&
+               !l->standby_asked; /* the second look, HOST_NS after the first sign, is the one that re-arms */
+  if (alone && again && l->crew) crew_wanted(l->crew);
+  else if (alone && again) loop_call_spare(l);
   else if (alone) loop_run_protocol(l); /* a host's loop, or a crew with no thread to spare */
   loop_unref(l);                        /* perhaps the last: what ran may have been its last user */
   pthread_mutex_lock(&standby.lock);

@@ -98,9 +98,47 @@ static void a_thread_that_comes_while_the_standby_polls_is_not_forgotten(void) {
   tear_down(&b);
 }
 
+struct reserve {
+  struct bed *b;
+  atomic_int calls, taken;
+};
+
+static void *stand_in(void *arg) {
+  struct reserve *r = arg;
+  while (wsc_loop_spare(r->b->loop, -1) == WSC_OK) {
+    r->calls++;
+    wsc_event ev = {.struct_size = sizeof ev};
+    while (wsc_loop_next(r->b->loop, 0, &ev) == WSC_OK) {
+      r->taken += ev.type == WSC_EVENT_BATCH ? (int)ev.count : 0;
+      wsc_event_done(&ev, NULL);
+    }
+  }
+  return NULL;
+}
+
+/* The host's only thread is in a callback (here: nowhere); the one in reserve takes what comes meanwhile, and sleeps otherwise. */
+static void a_thread_in_reserve_is_called_when_the_others_are_busy(void) {
+  struct bed b;
+  struct reserve r = {.b = &b};
+  pthread_t thread;
+  open_it(&b, NULL);
+  CHECK_EQ(wsc_loop_spare(NULL, 0), WSC_ERR_INVALID);
+  CHECK_EQ(wsc_loop_spare(b.loop, NS_PER_MS), WSC_AGAIN);
+  CHECK_EQ(pthread_create(&thread, NULL, stand_in, &r), 0);
+  CHECK_EQ(r.calls, 0); /* nothing lies there */
+  peer_send(&b.peer, 1, "x", 1);
+  for (int i = 0; i < 20000 && r.taken < 1; i++) usleep(500);
+  CHECK_EQ(r.taken, 1);
+  CHECK(r.calls > 0);
+  wsc_loop_wake(b.loop);
+  CHECK_EQ(pthread_join(thread, NULL), 0);
+  tear_down(&b);
+}
+
 int main(void) {
   a_ping_is_answered_although_nobody_drives();
   an_event_nobody_takes_does_not_silence_the_pongs();
   a_thread_that_comes_while_the_standby_polls_is_not_forgotten();
+  a_thread_in_reserve_is_called_when_the_others_are_busy();
   return 0;
 }

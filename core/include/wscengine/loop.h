@@ -115,7 +115,14 @@ WSC_API int wsc_loop_fd(wsc_loop *l);
  * errors: WSC_ERR_FORKED, WSC_ERR_INVALID (NULL, ev's struct_size) */
 WSC_API int wsc_loop_next(wsc_loop *l, int64_t timeout_ns, wsc_event *ev);
 
-/* Makes one thread blocked in next return AGAIN, or else the next one that would block; events still come first.
+/* A thread in reserve, for hosts whose threads run callbacks. what: waits until something has lain on the loop for some
+ * milliseconds that no thread in next came for, since all of them are in callbacks: WSC_OK, go into next (with timeout 0, until it says
+ * AGAIN, and come back); WSC_AGAIN: timeout_ns has passed (< 0: no limit), or wake
+ * owns: nothing · threads: any number · blocks: up to timeout_ns; costs nothing meanwhile · errors: WSC_ERR_FORKED,
+ *       WSC_ERR_INVALID (NULL) */
+WSC_API int wsc_loop_spare(wsc_loop *l, int64_t timeout_ns);
+
+/* Makes one thread blocked in next or spare return AGAIN, or else the next one that would block; events still come first.
  * owns: nothing · threads: any · blocks: no · errors: none */
 WSC_API void wsc_loop_wake(wsc_loop *l);
 
@@ -139,7 +146,8 @@ WSC_API void wsc_event_leave(wsc_event *ev);
 
 /* The next record of a batch that is out, at the core's cursor: 1, or 0 when there is none or the engine wants no more
  * taken (pause, session over). A caller of take gives its done with consumed = 0 + what take gave; the core knows and
- * ignores it.
+ * ignores it. From the first take on the cursor counts for this batch: a pause, exit, restart or stop takes the rest back at
+ * once, however long the callback of the last record runs, and a read verb inside a callback goes on from there.
  * owns: out is the caller's, the payload the event's · threads: any number at once · blocks: no · errors: none */
 WSC_API uint32_t wsc_event_take(wsc_event *ev, wsc_record *out);
 
