@@ -1,0 +1,226 @@
+"""What engines for threads and for asyncio share: the handle, its events as calls of the client, and their answers."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from ._abi import EventFlags, EventType, LogLevel, State, StopReason
+from ._core import ffi, lib
+from ._native import NULL, call, sized, text
+from .client import Client, overrides
+from .errors import error_of
+from .options import make_options
+from .session import Attempt, Close, Response, Session
+
+if TYPE_CHECKING:
+    from ._core import CData
+
+log = logging.getLogger("wscengine")
+CallbackErrors = Literal["continue", "close", "stop"]
+_LEVELS = (
+    (LogLevel.ERROR, logging.ERROR),
+    (LogLevel.WARNING, logging.WARNING),
+    (LogLevel.INFO, logging.INFO),
+    (LogLevel.DEBUG, logging.DEBUG),
+    (LogLevel.TRACE, logging.DEBUG // 2),
+)
+_TO_LOGGING = dict(_LEVELS)
+
+
+def _wanted_level() -> int:
+    """The most that the logger would print."""
+    return max((ours for ours, theirs in _LEVELS if log.isEnabledFor(theirs)), default=0)
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Counters of an engine, all sessions together; bytes are payload unless said, times are seconds (None: not yet known)."""
+
+    messages_received: int
+    bytes_received: int
+    messages_sent: int
+    bytes_sent: int
+    messages_dropped: int
+    sessions: int
+    reconnects: int
+    failed_attempts: int
+    queued_messages: int
+    queued_bytes: int
+    rtt_last: float | None
+    rtt_smoothed: float | None
+    last_byte_age: float | None
+    packed_received_bytes: int
+    unpacked_received_bytes: int
+    packed_sent_bytes: int
+    unpacked_sent_bytes: int
+    reconnects_by_peer: int
+    reconnects_by_network: int
+    reconnects_by_timeout: int
+    reconnects_by_protocol: int
+    reconnects_by_user: int
+    wire_received_bytes: int
+    wire_sent_bytes: int
+    unsent_bytes: int
+
+
+def _seconds(ns: int) -> float | None:
+    return None if ns < 0 else ns / 1e9
+
+
+class EngineBase:
+    """See Engine and aio.Engine."""
+
+    def __init__(
+        self,
+        url: str,
+        client: Client | None,
+        loop: CData,
+        *,
+        raw_text: bool,
+        memoryviews: bool,
+        callback_errors: CallbackErrors,
+        options: dict[str, Any],
+    ) -> None:
+        if callback_errors not in ("continue", "close", "stop"):
+            raise TypeError(f'callback_errors is "continue", "close" or "stop", not {callback_errors!r}')
+        if not isinstance(url, str):
+            raise TypeError(f"url is a str, not {type(url).__name__}")
+        self.client = Client() if client is None else client
+        if not isinstance(self.client, Client):
+            raise TypeError(f"client is a wscengine.Client, not {type(client).__name__}")
+        options.setdefault("log_level", _wanted_level())
+        internal = {"ASK_BEFORE_ATTEMPT": 1} if overrides(self.client, "before_attempt") else {}
+        made = ffi.new("wsc_engine **")
+        call(lib.wsc_engine_new, url.encode(), NULL, NULL, make_options(options, **internal), made)
+        self._c = ffi.gc(made[0], lib.wsc_engine_free)
+        self._loop = loop
+        call(lambda error: lib.wsc_loop_add(loop, self._c))
+        self._control = lib.wsc_engine_control(self._c)
+        self._raw, self._views = bool(raw_text), bool(memoryviews)
+        self._share = options.get("reader_count", 1) > 1
+        self._callback_errors = callback_errors
+        self._session: Session | None = None
+        self._attempt: Attempt | None = None
+        self._interrupt: BaseException | None = None
+        self._handles: deque[Any] = deque(maxlen=16)  # of exceptions that C errors carry
+        self._iterated = not overrides(self.client, "on_message") and not overrides(self.client, "on_messages")
+        self._bulk = overrides(self.client, "on_messages")
+
+    # ---- what needs no waiting ----
+
+    @property
+    def state(self) -> State:
+        """STOPPED, STARTING, OPEN, RECONNECTING or STOPPING, at once."""
+        return State(lib.wsc_engine_state(self._c))
+
+    @property
+    def stop_reason(self) -> StopReason:
+        """Why the last run ended."""
+        return StopReason(lib.wsc_engine_stop_reason(self._c))
+
+    @property
+    def session(self) -> Session | None:
+        """The session that is open now; None between sessions."""
+        found = lib.wsc_engine_session(self._c)
+        if not found:
+            return None
+        try:
+            session = self._session
+            if session is not None and session.epoch == lib.wsc_session_epoch(found):
+                return session
+            return Session(found, self._raw)
+        finally:
+            lib.wsc_session_unref(found)
+
+    @property
+    def stats(self) -> Stats:
+        out = sized("wsc_stats")
+        call(lambda error: lib.wsc_engine_stats(self._c, out))
+        values: dict[str, Any] = {}
+        for name in Stats.__dataclass_fields__:
+            values[name] = getattr(out, name) if hasattr(out, name) else _seconds(getattr(out, f"{name}_ns"))
+        return Stats(**values)
+
+    def exit(self) -> None:
+        """Ends the run when the running callbacks have returned. Any thread, never blocks."""
+        lib.wsc_engine_exit(self._c)
+
+    def restart(self) -> None:
+        """Ends the session that is open, when the running callbacks have returned, and connects anew."""
+        lib.wsc_engine_restart(self._c)
+
+    # ---- events ----
+
+    def _call_for(self, ev: CData) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+        """What to call for an event that is no batch; None: nothing."""
+        kind, client = ev.type, self.client
+        if kind == EventType.OPENED:
+            self._session = Session(ev.session, self._raw)
+            restarting = bool(ev.flags & EventFlags.RESTARTING)
+            return client.on_open, (self._session, Response.of(ev.response), restarting)
+        if kind == EventType.CLOSED:
+            close = Close.of(ev.close) if ev.flags & EventFlags.BY_PEER else None
+            return client.on_close, (self._session, close)
+        if kind == EventType.READ_ERROR:
+            return client.on_read_error, (self._session, error_of(ev.error))
+        if kind == EventType.CLOSE_ERROR:
+            return client.on_close_error, (self._session, error_of(ev.error))
+        if kind == EventType.RESTART_ERROR:
+            last = bool(ev.flags & EventFlags.LAST)
+            return client.on_restart_error, (self, error_of(ev.error), ev.retry, last)
+        if kind == EventType.BEFORE_ATTEMPT:
+            self._attempt = Attempt(ev.attempt)
+            return client.before_attempt, (self, self._attempt)
+        if kind == EventType.STOPPED:
+            return client.on_stopped, (self, StopReason(ev.status), error_of(ev.error))
+        return None
+
+    def _answer(self, ev: CData, result: Any, failure: BaseException | None) -> None:
+        """Tells the library how the callback of a non-batch event ended."""
+        kind, reply, error = ev.type, sized("wsc_reply"), ffi.new("wsc_error **")
+        if kind == EventType.BEFORE_ATTEMPT and self._attempt is not None:
+            self._attempt._c = NULL
+        if kind in (EventType.OPENED, EventType.BEFORE_ATTEMPT) and (failure is not None or result is False):
+            reply.status = lib.WSC_ERR_HOST
+            if failure is not None:
+                handle = ffi.new_handle(failure)
+                self._handles.append(handle)
+                said = f"{type(failure).__name__}: {failure}".encode("utf-8", "replace").replace(b"\0", b"?")
+                lib.wsc_error_new(lib.WSC_ERR_HOST, 0, said, NULL, handle, NULL, error)
+                reply.error = error[0]
+        elif kind == EventType.CLOSED and failure is None and result is not None:
+            code, reason = result if isinstance(result, tuple) else (result, "")
+            held = ffi.new("char[]", reason.encode())
+            reply.close_code, reply.close_reason = code, held
+        if failure is not None and kind != EventType.OPENED:
+            self._failed(failure)
+        elif isinstance(failure, (KeyboardInterrupt, SystemExit)):
+            self._failed(failure)
+        if kind == EventType.STOPPED:
+            self._handles.clear()  # their tracebacks lead back here
+        lib.wsc_event_done(ev, reply)
+        lib.wsc_error_unref(error[0])
+
+    def _failed(self, failure: BaseException) -> None:
+        """A callback raised."""
+        if isinstance(failure, (KeyboardInterrupt, SystemExit)):
+            self._interrupt = failure
+            lib.wsc_engine_exit(self._c)
+            return
+        log.error("a callback raised", exc_info=failure)
+        session = self._session
+        if self._callback_errors == "stop":
+            self._interrupt = failure
+            lib.wsc_engine_exit(self._c)
+        elif self._callback_errors == "close" and session is not None:
+            lib.wsc_connection_close_begin(session._connection, NULL, 1011, b"callback failed", 0, NULL, NULL)
+
+    def _log(self, ev: CData) -> None:
+        extra = {"engine_id": lib.wsc_engine_id(self._c), "session_id": text(ev.session_id)}
+        name = text(ev.subsystem)
+        log.getChild(name).log(_TO_LOGGING.get(ev.level, logging.DEBUG), "%s", text(ev.text), extra=extra)
+        lib.wsc_event_done(ev, NULL)

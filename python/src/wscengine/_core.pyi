@@ -1,0 +1,7 @@
+"""The CFFI extension: ffi and lib are untyped, what wraps them is typed."""
+
+from typing import Any
+
+CData = Any
+ffi: Any
+lib: Any

@@ -1,0 +1,110 @@
+"""Calls of the C library as Python has them: statuses become exceptions, waits can be interrupted, times are seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from . import _batch
+from ._core import ffi, lib
+from .errors import TimeoutError, take_error
+
+if TYPE_CHECKING:
+    from ._core import CData
+
+NULL = ffi.NULL
+SLICE_S = 0.1  # how long a signal (Ctrl-C) may have to wait for a blocking call
+
+_batch.bind(
+    *(
+        int(ffi.cast("uintptr_t", ffi.addressof(lib, name)))
+        for name in ("wsc_event_take", "wsc_event_done", "wsc_connection_write_many")
+    )
+)
+
+
+def sized(kind: str, **fields: Any) -> CData:
+    """A struct of the library with its struct_size."""
+    return ffi.new(f"{kind} *", {"struct_size": ffi.sizeof(kind), **fields})
+
+
+def address(pointer: CData) -> int:
+    return int(ffi.cast("uintptr_t", pointer))
+
+
+def text(pointer: CData) -> str:
+    """A C string; "" for NULL."""
+    return ffi.string(pointer).decode("utf-8", "replace") if pointer else ""
+
+
+def check(status: int, error: CData) -> int:
+    """Raises when a call failed; error is its wsc_error **."""
+    if status >= 0:
+        if error[0]:
+            lib.wsc_error_unref(error[0])
+            error[0] = NULL
+        return status
+    raise take_error(status, error)
+
+
+def call(function: Callable[..., int], *arguments: Any) -> int:
+    """A function whose last parameter is a wsc_error **."""
+    error = ffi.new("wsc_error **")
+    return check(function(*arguments, error), error)
+
+
+class Deadline:
+    """A time limit in seconds (None: none) that is spent in slices."""
+
+    def __init__(self, timeout: float | None) -> None:
+        self.timeout = timeout
+        self.until = None if timeout is None else time.monotonic() + timeout
+
+    def left(self) -> float | None:
+        return None if self.until is None else max(0.0, self.until - time.monotonic())
+
+    def slice_ns(self) -> int:
+        left = self.left()
+        return int((SLICE_S if left is None else min(SLICE_S, left)) * 1e9)
+
+    def over(self) -> bool:
+        return self.until is not None and time.monotonic() >= self.until
+
+    def context(self) -> CData:
+        """A wsc_context with this limit, or NULL."""
+        left = self.left()
+        if left is None:
+            return NULL
+        return sized("wsc_context", deadline_ns=lib.wsc_now_ns() + int(left * 1e9))
+
+
+def wait(begin: Callable[..., int], *arguments: Any, cancel: bool = True) -> CData:
+    """Begins an operation and waits for it, in slices between which signals are handled. An exception that comes meanwhile cancels it,
+    unless it is told not to. -> the operation, which has ended well."""
+    made, error = ffi.new("wsc_op **"), ffi.new("wsc_error **")
+    check(begin(*arguments, 0, made, error), error)
+    op = ffi.gc(made[0], lib.wsc_op_unref)
+    try:
+        while lib.wsc_op_pending(op):
+            lib.wsc_op_wait(op, int(SLICE_S * 1e9), error)
+            lib.wsc_error_unref(error[0])  # of the slice
+            error[0] = NULL
+    except BaseException:
+        if cancel:
+            lib.wsc_op_cancel(op)
+        raise
+    check(lib.wsc_op_status(op, error), error)
+    return op
+
+
+def in_slices(attempt: Callable[[CData], int], timeout: float | None, what: str) -> int:
+    """Calls attempt(context) with slices of the time until it no longer says that the time is up."""
+    deadline = Deadline(timeout)
+    while True:
+        context = sized("wsc_context", deadline_ns=lib.wsc_now_ns() + deadline.slice_ns())
+        status = attempt(context)
+        if status != lib.WSC_ERR_TIMEOUT:
+            return status
+        if deadline.over():
+            raise TimeoutError(f"{what}: not within {timeout} s")

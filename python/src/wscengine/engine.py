@@ -1,0 +1,457 @@
+"""The engine for programs with threads."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from . import _batch
+from ._abi import EventType, State, StopReason
+from ._base import CallbackErrors, EngineBase
+from ._core import ffi, lib
+from ._native import NULL, SLICE_S, Deadline, address, call, check, in_slices, sized, wait
+from .client import Client
+from .errors import (
+    Error,
+    ForkedError,
+    HostError,
+    InCallbackError,
+    InvalidError,
+    StartError,
+    StateError,
+    TimeoutError,
+    error_of,
+)
+from .session import Message, Session, send
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer, Self, Unpack
+
+    from ._abi import EngineOptions
+    from ._core import CData
+
+__all__ = ["Engine", "run"]
+
+EXIT_S = 5.0  # how long the end of the interpreter waits for engines that still run
+BUFFERED = 4096  # messages that iteration keeps ready
+_ALL = 2**32 - 1
+_live: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+class _Request:
+    """Waits for one message."""
+
+    def __init__(self, match: Callable[[Message], object]) -> None:
+        self.match, self.came = match, threading.Event()
+        self.reply: Message | None = None
+
+    def offer(self, message: Message) -> bool:
+        if self.came.is_set() or not self.match(message):
+            return False
+        self.reply = message
+        self.came.set()
+        return True
+
+
+class _Crew:
+    """The threads of one run. One that is still in a callback when the run is over ends when that has returned."""
+
+    def __init__(self, loop: CData) -> None:
+        self.loop, self.over = loop, True
+        self.threads: list[threading.Thread] = []
+
+    def dismiss(self) -> None:
+        self.over = True
+        for _ in self.threads:
+            lib.wsc_loop_wake(self.loop)
+
+    def join(self) -> None:
+        for thread in self.threads:
+            if thread is not threading.current_thread():
+                thread.join()
+
+
+class Engine(EngineBase):
+    """Connects, calls the client back, notices a lost connection, reconnects, stops.
+
+    Engine(url, client=None, *, raw_text=False, memoryviews=False, callback_errors="continue", **options)
+
+    url: ws:// or wss:// · client: a Client; without one, or without its on_message, iterate: `for message in engine` · raw_text: text as bytes, not
+    str · memoryviews: messages are read-only memoryviews of the receive buffer, which they keep alive, instead of copies · callback_errors: what
+    follows an exception of a callback once it is logged: "continue", "close" (1011, then it reconnects) or "stop" (it comes out of wait()) · options:
+    wscengine.options.describe() has them; times are seconds.
+
+    Callbacks run on reader_count threads (1) of the engine's own, from start() until the run has ended. Every method may be called from any
+    thread, and from callbacks. Blocking ones can be interrupted by Ctrl-C within 0.1 s, and leave the engine as it was."""
+
+    def __init__(
+        self,
+        url: str,
+        client: Client | None = None,
+        *,
+        raw_text: bool = False,
+        memoryviews: bool = False,
+        callback_errors: CallbackErrors = "continue",
+        **options: Unpack[EngineOptions],
+    ) -> None:
+        made = ffi.new("wsc_loop **")
+        call(lib.wsc_loop_new, NULL, made)
+        loop = ffi.gc(made[0], lib.wsc_loop_free)
+        super().__init__(
+            url,
+            client,
+            loop,
+            raw_text=raw_text,
+            memoryviews=memoryviews,
+            callback_errors=callback_errors,
+            options=dict(options),
+        )
+        self._readers = int(options.get("reader_count", 1))
+        self._crew = _Crew(loop)
+        self._callers: set[int] = set()
+        self._requests: list[_Request] = []
+        self._buffer: deque[Message] = deque()
+        self._buffered = threading.Condition()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(StateError, ForkedError):
+            self.stop()
+
+    # ---- verbs ----
+
+    def start(self, timeout: float | None = None) -> None:
+        """Connects, and returns when on_open has. timeout: seconds, beside on_open_timeout.
+
+        Raises StartError from what went wrong (what on_open raised, a TimeoutError …; nothing goes on behind), StateError when it runs
+        already, InCallbackError."""
+        if self._inside():
+            raise InCallbackError("start inside a callback would wait for itself")
+        if self.state != State.STOPPED:
+            raise StateError("start: the engine is running already")
+        self._interrupt = None
+        self._spawn()
+        try:
+            wait(lib.wsc_engine_start_begin, self._c, Deadline(timeout).context())
+        except (StateError, InvalidError, ForkedError):
+            raise
+        except Error as error:
+            self._dismiss(join=False)
+            raise start_error(error)  # noqa: B904 - it has its cause
+        except BaseException:
+            if self.state == State.STOPPED:
+                self._dismiss(join=False)
+            raise
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Calls on_close, closes, and returns when no callback runs or will run. Inside a callback it acts as exit() and returns at once.
+
+        Raises TimeoutError after timeout or stop_timeout (it goes on stopping; stop again to wait), StateError when it does not run."""
+        if self._inside():
+            lib.wsc_engine_exit(self._c)
+            return
+        wait(lib.wsc_engine_stop_begin, self._c, Deadline(timeout).context(), cancel=False)
+        self._dismiss(join=True)
+
+    def wait(self, timeout: float | None = None) -> StopReason:
+        """Until the run has ended: what main() calls. -> why (a stop, an exit); raises the error of a run that was lost or gave up, and what a
+        callback raised to end it (KeyboardInterrupt, SystemExit). Raises TimeoutError, InCallbackError."""
+        if self._inside():
+            raise InCallbackError("wait inside a callback would wait for itself")
+        op = wait(lib.wsc_engine_wait_begin, self._c, Deadline(timeout).context())
+        if self._interrupt is not None:
+            raise self._interrupt
+        error = ffi.new("wsc_error **")
+        try:
+            lib.wsc_op_status(op, error)
+            why = error_of(error[0])
+        finally:
+            lib.wsc_error_unref(error[0])
+        if why is not None:
+            raise why
+        return self.stop_reason
+
+    def is_started(self) -> bool:
+        """Whether a run is on; waits while it is starting or stopping, but not inside a callback."""
+        if self._inside():
+            return self.state not in (State.STOPPED, State.STOPPING)
+        while (state := self.state) in (State.STARTING, State.STOPPING):
+            time.sleep(0.005)
+        return state != State.STOPPED
+
+    def send(self, data: Message | Buffer, timeout: float | None = None) -> None:
+        """Sends one message on the session that is open: str as text, bytes as binary. Between sessions ClosedError, or with
+        send_waits_for_session it waits for the next."""
+        send(lib.wsc_engine_write, lib.wsc_engine_write_begin, self._c, data, timeout)
+
+    def send_many(self, messages: Iterable[Message], timeout: float | None = None) -> None:
+        """Sends them in order, in as few writes to the socket as they fit."""
+        self._open().send_many(messages, timeout)
+
+    def ping(self, timeout: float | None = None) -> float:
+        """-> seconds until the pong."""
+        return self._open().ping(timeout)
+
+    @contextlib.contextmanager
+    def paused(self, timeout: float | None = None) -> Iterator[Self]:
+        """`with engine.paused():` no message is taken meanwhile but by session.read(); nests."""
+        error = ffi.new("wsc_error **")
+
+        def attempt(context: CData) -> int:
+            lib.wsc_error_unref(error[0])
+            error[0] = NULL
+            return int(lib.wsc_engine_pause(self._c, context, error))
+
+        check(in_slices(attempt, timeout, "pause"), error)
+        try:
+            yield self
+        finally:
+            lib.wsc_engine_resume(self._c)
+
+    def request(
+        self, data: Message | Buffer, match: Callable[[Message], object], timeout: float | None = None
+    ) -> Message:
+        """Sends data and waits for the message for which match(message) is true; on_message does not get that one.
+
+        Raises TimeoutError, ClosedError. Not inside a callback of an engine with one reader, which would wait for itself: there use
+        session.send() and session.read()."""
+        if self._inside() and not self._share:
+            raise InCallbackError("request inside a callback waits for itself; use session.send() and session.read()")
+        asked, deadline, session = _Request(match), Deadline(timeout), self._open()
+        self._requests.append(asked)
+        try:
+            session.send(data, timeout)
+            while not asked.came.wait(deadline.slice_ns() / 1e9):
+                if session.closed:
+                    raise session_closed(session)
+                if deadline.over():
+                    raise TimeoutError(f"request: no matching reply within {timeout} s")
+            assert asked.reply is not None
+            return asked.reply
+        finally:
+            self._requests.remove(asked)
+
+    # ---- iteration ----
+
+    def __iter__(self) -> Iterator[Message]:
+        """Messages across all sessions, until the run ends; raises what wait() raises. For a client without on_message."""
+        if not self._iterated:
+            raise TypeError("iterate over an engine whose client has no on_message: messages go to one of the two")
+        while True:
+            with self._buffered:
+                while not self._buffer and not self._crew.over:
+                    self._buffered.wait(SLICE_S)
+                if not self._buffer:
+                    break
+                message = self._buffer.popleft()
+                self._buffered.notify()
+            yield message
+        self.wait()
+
+    def _keep(self, ev: CData, reply: CData) -> None:
+        """A batch for iteration. Where there is no room it waits, and the queue behind it fills, and then the peer's socket."""
+        while True:
+            with self._buffered:
+                room = BUFFERED - len(self._buffer)
+                if room > 0:
+                    messages = _batch.collect(address(ev), address(reply), self._raw, room)
+                    if self._requests:
+                        messages = [m for m in messages if not self._asked(m)]
+                    self._buffer.extend(messages)
+                    self._buffered.notify()
+                    if reply.consumed >= ev.count or self._control[0]:
+                        return
+                elif self._control[0] or self._crew.over:
+                    return
+                else:
+                    self._buffered.wait(SLICE_S)
+
+    # ---- threads ----
+
+    def _inside(self) -> bool:
+        return threading.get_ident() in self._callers
+
+    def _open(self) -> Session:
+        session = self.session
+        if session is None:
+            from .errors import ClosedError
+
+            raise ClosedError("no session is open")
+        return session
+
+    def _spawn(self) -> None:
+        """Threads for one run."""
+        crew = self._crew = _Crew(self._loop)
+        crew.over = False
+        _live.add(self)
+        for number in range(self._readers + 1):
+            work = self._work if number < self._readers else self._stand_in
+            thread = threading.Thread(target=work, args=(crew,), name=f"wscengine-{number}", daemon=True)
+            crew.threads.append(thread)
+            thread.start()
+
+    def _dismiss(self, join: bool) -> None:
+        """Ends the threads of the run, and waits for them: only when none of them is in a callback any more."""
+        self._crew.dismiss()
+        with self._buffered:
+            self._buffered.notify_all()
+        if join:
+            self._crew.join()
+
+    def _stand_in(self, crew: _Crew) -> None:
+        """A thread more, which sleeps unless all others are in callbacks for long."""
+        while not crew.over:
+            if lib.wsc_loop_spare(self._loop, -1) == 0:
+                self._work(crew, 0)
+
+    def _work(self, crew: _Crew, patience_ns: int = -1) -> None:
+        ev, reply, empty, me = sized("wsc_event"), sized("wsc_reply"), sized("wsc_event"), threading.get_ident()
+        size, loop, following = ffi.sizeof("wsc_event"), self._loop, lib.wsc_loop_next
+        while not crew.over:
+            ffi.memmove(ev, empty, size)
+            if following(loop, patience_ns, ev) != 0:
+                if patience_ns == 0:
+                    return
+            elif ev.type == EventType.BATCH:
+                self._callers.add(me)
+                self._on_batch(ev, reply)
+                self._callers.discard(me)
+            elif ev.type == EventType.LOG:
+                self._log(ev)
+            elif ev.type == EventType.OP_DONE:
+                lib.wsc_event_done(ev, NULL)
+            else:
+                self._on_event(ev, me)
+
+    def _on_event(self, ev: CData, me: int) -> None:
+        result, failure, stopped = None, None, ev.type == EventType.STOPPED
+        self._callers.add(me)
+        try:
+            made = self._call_for(ev)
+            if made is not None:
+                result = made[0](*made[1])
+        except BaseException as raised:
+            failure = raised
+        finally:
+            self._callers.discard(me)
+        if stopped:
+            self._crew.over = True  # before wait() returns: the next start has threads of its own
+        self._answer(ev, result, failure)
+        if stopped:
+            self._dismiss(join=False)
+
+    def _on_batch(self, ev: CData, reply: CData) -> None:
+        reply.consumed = 0
+        session = self._session
+        if session is None or not lib.wsc_event_enter(ev):
+            lib.wsc_event_done(ev, reply)
+            return
+        session.received_ns = ev.received_ns
+        try:
+            while True:
+                try:
+                    self._deliver(ev, reply, session)
+                    break
+                except BaseException as raised:
+                    self._failed(raised)
+        finally:
+            lib.wsc_event_done(ev, reply)
+            lib.wsc_event_leave(ev)
+
+    def _deliver(self, ev: CData, reply: CData, session: Session) -> None:
+        if self._iterated:
+            self._keep(ev, reply)
+        elif self._bulk:
+            messages = _batch.collect(address(ev), address(reply), self._raw, _ALL)
+            if self._requests:
+                messages = [m for m in messages if not self._asked(m)]
+            if messages:
+                self.client.on_messages(session, messages)
+        elif self._views:
+            self._deliver_views(ev, reply, session)
+        else:
+            on_message = self._offered if self._requests else self.client.on_message
+            _batch.deliver(address(ev), address(reply), self._raw, self._share, on_message, session)
+
+    def _deliver_views(self, ev: CData, reply: CData, session: Session) -> None:
+        batch = lib.wsc_event_hold(ev)
+        if not batch:
+            raise MemoryError
+        length, record = ffi.new("uint64_t *"), ffi.new("wsc_record *")
+        arena = ffi.gc(lib.wsc_batch_arena(batch, length), lambda _: lib.wsc_batch_unref(batch))
+        whole = memoryview(ffi.buffer(arena, length[0])).toreadonly()
+        records = lib.wsc_batch_records(batch, ffi.NULL)
+        while lib.wsc_event_take(ev, record):
+            held = records[reply.consumed]
+            reply.consumed += 1
+            if self._share or reply.consumed == ev.count:
+                lib.wsc_event_done(ev, reply)
+            self.client.on_message(session, whole[held.offset : held.offset + held.length])  # type: ignore[arg-type]
+            if self._share:
+                return
+
+    def _asked(self, message: Message) -> bool:
+        return any(asked.offer(message) for asked in list(self._requests))
+
+    def _offered(self, session: Session, message: Message) -> None:
+        if not self._asked(message):
+            self.client.on_message(session, message)
+
+
+def start_error(error: Error) -> StartError:
+    """The library's error of a start, whose cause is what a user wants to catch: where a callback raised, that very exception."""
+    cause: BaseException = error.__cause__ or error
+    while isinstance(cause, HostError) and cause.__cause__ is not None:
+        cause = cause.__cause__
+    made = StartError(str(error))
+    made.status, made.close_code, made.os_error = error.status, error.close_code, error.os_error
+    made.http_status, made.response = error.http_status, error.response
+    made.__cause__ = cause
+    return made
+
+
+def session_closed(session: Session) -> Error:
+    """The error for whoever waited on a session that has ended."""
+    from .errors import ClosedError
+
+    close = session.closed
+    made = ClosedError(f"the session has ended: {close.code} {close.reason}" if close else "the session has ended")
+    made.close_code = close.code if close else 0
+    return made
+
+
+class _Callables(Client):
+    def __init__(self, callables: dict[str, Callable[..., Any]]) -> None:
+        for name, function in callables.items():
+            if not hasattr(Client, name):
+                raise TypeError(f"there is no callback {name!r}")
+            setattr(self, name, function)
+
+
+def run(url: str, *, on_message: Callable[[Session, Message], Any], **keywords: Any) -> StopReason:
+    """Connects and calls back until the run ends, by Ctrl-C for instance. Further keywords: callbacks of Client by their names (on_open …), and
+    what Engine takes."""
+    callables = {"on_message": on_message}
+    callables |= {name: keywords.pop(name) for name in list(keywords) if hasattr(Client, name)}
+    with Engine(url, _Callables(callables), **keywords) as engine:
+        return engine.wait()
+
+
+@atexit.register
+def _stop_all() -> None:
+    deadline = Deadline(EXIT_S)
+    for engine in list(_live):
+        with contextlib.suppress(Exception):
+            engine.stop(deadline.left())

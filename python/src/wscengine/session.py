@@ -1,0 +1,275 @@
+"""What callbacks are given: the session, the server's answer, how a connection ended, an attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from . import _batch
+from ._abi import Initiator, MessageType, Timer
+from ._core import ffi, lib
+from ._native import NULL, Deadline, address, call, check, in_slices, sized, text, wait
+from .errors import error_of, take_error
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from ._core import CData
+
+__all__ = ["Attempt", "Close", "Message", "Response", "Session"]
+
+Message = str | bytes
+
+_AT_ONCE = sized("wsc_context", deadline_ns=1)  # long past: now or not at all
+
+
+class Headers(Mapping[str, str]):
+    """Headers of an answer, by name without regard to case; of several with one name the first. `all(name)` has each."""
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        self.pairs = tuple(pairs)
+
+    def all(self, name: str) -> list[str]:
+        return [value for key, value in self.pairs if key.lower() == name.lower()]
+
+    def __getitem__(self, name: str) -> str:
+        for value in self.all(name):
+            return value
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(key for key, _ in self.pairs))
+
+    def __len__(self) -> int:
+        return len({key for key, _ in self.pairs})
+
+    def __repr__(self) -> str:
+        return f"Headers({list(self.pairs)!r})"
+
+
+@dataclass(frozen=True)
+class Response:
+    """The server's answer to the upgrade, also a refusal. body: of a refusal, at most its first 64 KiB."""
+
+    status: int
+    reason: str
+    headers: Headers
+    subprotocol: str
+    body: bytes
+
+    @classmethod
+    def of(cls, response: CData) -> Response | None:
+        """A copy of a borrowed wsc_response; None for NULL."""
+        if not response:
+            return None
+        pairs: list[tuple[str, str]] = []
+        name, value = ffi.new("char **"), ffi.new("char **")
+        while lib.wsc_response_header_at(response, len(pairs), name, value):
+            pairs.append((text(name[0]), text(value[0])))
+        length = ffi.new("size_t *")
+        body = lib.wsc_response_body(response, length)
+        return cls(
+            lib.wsc_response_status(response),
+            text(lib.wsc_response_reason(response)),
+            Headers(pairs),
+            text(lib.wsc_response_subprotocol(response)),
+            ffi.buffer(body, length[0])[:] if body else b"",
+        )
+
+
+@dataclass(frozen=True)
+class Close:
+    """How a connection ended. code: what it stands for (1006: a dead link) · code_sent, code_received: 0 when there was no such frame ·
+    os_error: of a dead link · timer: which one ended it · unsent_bytes: accepted for sending and lost with the link."""
+
+    initiator: Initiator
+    code: int
+    reason: str
+    code_sent: int
+    code_received: int
+    os_error: int
+    timer: Timer
+    unsent_bytes: int
+
+    @classmethod
+    def of(cls, close: CData) -> Close | None:
+        if not close:
+            return None
+        return cls(
+            Initiator(close.initiator),
+            close.code,
+            text(close.reason),
+            close.code_sent,
+            close.code_received,
+            close.os_error,
+            Timer(close.timer),
+            close.unsent_bytes,
+        )
+
+
+def _payload(data: Message | Buffer) -> tuple[int, bytes]:
+    if isinstance(data, str):
+        return lib.WSC_TEXT, data.encode()
+    if isinstance(data, bytes):
+        return lib.WSC_BINARY, data
+    if isinstance(data, (bytearray, memoryview)):
+        return lib.WSC_BINARY, bytes(data)
+    raise TypeError(f"a message is str (text) or bytes (binary), not {type(data).__name__}")
+
+
+def send(write, begin, target: CData, data: Message | Buffer, timeout: float | None) -> None:  # type: ignore[no-untyped-def]
+    """One message, whole. It leaves at once where there is room; else it waits in slices, so that a signal gets through."""
+    kind, payload = _payload(data)
+    error = ffi.new("wsc_error **")
+    status = write(target, _AT_ONCE, kind, payload, len(payload), error)
+    if status == 0:
+        return
+    if status not in (lib.WSC_ERR_QUEUE_FULL, lib.WSC_ERR_TIMEOUT, lib.WSC_ERR_CANCELED) or timeout == 0:
+        raise take_error(status, error)
+    lib.wsc_error_unref(error[0])
+    wait(begin, target, Deadline(timeout).context(), kind, payload, len(payload))
+
+
+class Session:
+    """One connection of an engine, from on_open to on_close. Any thread may use it; when it is over its sends raise ClosedError.
+
+    id: a UUID · epoch: 1, 2, 3 … in a run · received_ns: in on_message, when that message was read from the socket (Unix time, ns)."""
+
+    __slots__ = ("_c", "_connection", "_raw", "epoch", "id", "received_ns")
+
+    def __init__(self, session: CData, raw: bool) -> None:
+        self._c = ffi.gc(lib.wsc_session_ref(session), lib.wsc_session_unref)
+        self._connection = lib.wsc_session_connection(session)
+        self._raw = raw
+        self.id: str = text(lib.wsc_session_id(session))
+        self.epoch: int = lib.wsc_session_epoch(session)
+        self.received_ns = 0
+
+    def __repr__(self) -> str:
+        return f"<Session {self.epoch} {self.id}>"
+
+    @property
+    def response(self) -> Response | None:
+        """The answer to the upgrade."""
+        return Response.of(lib.wsc_connection_response(self._connection))
+
+    @property
+    def subprotocol(self) -> str:
+        """What was agreed on; "" when nothing was."""
+        return text(lib.wsc_response_subprotocol(lib.wsc_connection_response(self._connection)))
+
+    @property
+    def closed(self) -> Close | None:
+        """How it ended; None while it has not."""
+        out = sized("wsc_close")
+        return Close.of(out) if lib.wsc_connection_closed(self._connection, out) else None
+
+    @property
+    def rtt(self) -> float | None:
+        """Seconds of the last ping's round trip; None before the first pong."""
+        ns = lib.wsc_connection_last_rtt_ns(self._connection)
+        return None if ns < 0 else ns / 1e9
+
+    def send(self, data: Message | Buffer, timeout: float | None = None) -> None:
+        """Sends one whole message: str as text, bytes as binary. Waits for room up to timeout seconds (None: without a limit).
+
+        Raises ClosedError, TimeoutError; with timeout 0 QueueFullError."""
+        send(lib.wsc_connection_write, lib.wsc_connection_write_begin, self._connection, data, timeout)
+
+    def send_many(self, messages: Iterable[Message], timeout: float | None = None) -> None:
+        """Sends them in order, in as few writes to the socket as they fit."""
+        context = Deadline(timeout).context()
+        held = tuple(m if isinstance(m, (str, bytes)) else _payload(m)[1] for m in messages)
+        status, error = _batch.send_many(address(self._connection), address(context) if context else 0, held)
+        if status < 0:
+            raise take_error(status, ffi.new("wsc_error **", ffi.cast("wsc_error *", error)))
+
+    def ping(self, timeout: float | None = None) -> float:
+        """-> seconds until its pong. Raises ClosedError, TimeoutError."""
+        op = wait(lib.wsc_connection_ping_begin, self._connection, Deadline(timeout).context())
+        return float(lib.wsc_op_rtt_ns(op) / 1e9)
+
+    def read(self, timeout: float | None = None) -> Message:
+        """The next message, inside a callback or while the engine is paused. Raises ClosedError, TimeoutError, StateError."""
+        out = sized("wsc_message")
+        error = ffi.new("wsc_error **")
+
+        def attempt(context: CData) -> int:
+            lib.wsc_error_unref(error[0])
+            error[0] = NULL
+            return int(lib.wsc_connection_read(self._connection, context, out, error))
+
+        try:
+            check(in_slices(attempt, timeout, "read"), error)
+        finally:
+            lib.wsc_error_unref(error[0])
+            error[0] = NULL
+        try:
+            payload: bytes = ffi.buffer(out.data, out.length)[:]
+            return payload.decode() if out.type == MessageType.TEXT and not self._raw else payload
+        finally:
+            lib.wsc_message_free(out)
+
+    def close(self, code: int = 1000, reason: str = "", timeout: float | None = None) -> None:
+        """Closes it with a close frame and waits for the peer's. The engine reconnects afterwards; exit() ends the run."""
+        wait(lib.wsc_connection_close_begin, self._connection, Deadline(timeout).context(), code, reason.encode())
+
+    def restart(self) -> None:
+        """Ends this session, when the running callbacks have returned, and connects anew. A newer session is not touched."""
+        lib.wsc_session_restart(self._c)
+
+    def exit(self) -> None:
+        """Ends the run, when the running callbacks have returned."""
+        lib.wsc_session_exit(self._c)
+
+
+class Attempt:
+    """One attempt to connect, inside before_attempt. What is changed holds for the rest of the run."""
+
+    __slots__ = ("_c",)
+
+    def __init__(self, attempt: CData) -> None:
+        self._c = attempt
+
+    @property
+    def number(self) -> int:
+        """Failed attempts in a row so far."""
+        return int(lib.wsc_attempt_number(self._c))
+
+    @property
+    def last_error(self) -> BaseException | None:
+        """Why the one before failed."""
+        return error_of(lib.wsc_attempt_last_error(self._c))
+
+    @property
+    def url(self) -> str:
+        """Where to, without its password."""
+        return text(lib.wsc_attempt_url(self._c))
+
+    def set_url(self, url: str) -> None:
+        call(lib.wsc_attempt_set_url, self._c, url.encode())
+
+    def add_header(self, name: str, value: str) -> None:
+        call(lib.wsc_attempt_add_header, self._c, f"{name}: {value}".encode())
+
+    def clear_headers(self) -> None:
+        lib.wsc_attempt_clear_headers(self._c)
+
+    def add_subprotocol(self, name: str) -> None:
+        call(lib.wsc_attempt_add_subprotocol, self._c, name.encode())
+
+    def clear_subprotocols(self) -> None:
+        lib.wsc_attempt_clear_subprotocols(self._c)
+
+    def set_delay(self, seconds: float) -> None:
+        """Waits so long and asks again."""
+        lib.wsc_attempt_set_delay_ms(self._c, round(seconds * 1000))
+
+    def set_retry_delay(self, seconds: float) -> None:
+        """The delay if this attempt fails, instead of the table's."""
+        lib.wsc_attempt_set_retry_delay_ms(self._c, round(seconds * 1000))
+
+    def reset(self) -> None:
+        """Forgets the failures so far."""
+        lib.wsc_attempt_reset(self._c)
