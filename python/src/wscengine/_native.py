@@ -93,6 +93,7 @@ def wait(begin: Callable[..., int], *arguments: Any, cancel: bool = True) -> CDa
     except BaseException:
         if cancel:
             lib.wsc_op_cancel(op)
+            lib.wsc_op_wait(op, int(1e9), NULL)  # so that nothing of it goes on behind
         raise
     check(lib.wsc_op_status(op, error), error)
     return op

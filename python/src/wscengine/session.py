@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -184,6 +185,15 @@ class Session:
         status, error = _batch.send_many(address(self._connection), address(context) if context else 0, held)
         if status < 0:
             raise take_error(status, ffi.new("wsc_error **", ffi.cast("wsc_error *", error)))
+
+    @contextlib.contextmanager
+    def corked(self) -> Iterator[Session]:
+        """`with session.corked():` what is sent meanwhile, by any thread, leaves together at the end."""
+        lib.wsc_connection_cork(self._connection)
+        try:
+            yield self
+        finally:
+            call(lib.wsc_connection_uncork, self._connection)
 
     def ping(self, timeout: float | None = None) -> float:
         """-> seconds until its pong. Raises ClosedError, TimeoutError."""

@@ -1,0 +1,115 @@
+"""A real server (`websockets`), and what must be back where it was after each test: threads and file descriptors."""
+
+import contextlib
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import wscengine
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import serve
+
+PATIENCE = 20
+
+
+def until(condition):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.002)
+
+
+def drain(connection):
+    """Reads until it is closed, whatever the code."""
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            connection.recv()
+
+
+class Server:
+    """Plays script(connection) for each connection; echoes without one. Says what arrived."""
+
+    def __init__(self, script=None, **options):
+        self.script, self.got, self.paths = script, [], []
+        self.server = serve(self.handle, "127.0.0.1", 0, **options)
+        self.port = self.server.socket.getsockname()[1]
+        scheme = "wss" if options.get("ssl") else "ws"
+        self.url = f"{scheme}://127.0.0.1:{self.port}/"
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    def handle(self, connection):
+        self.paths.append(connection.request.path)
+        if self.script:
+            self.script(connection)
+            return
+        for message in connection:
+            self.got.append(message)
+            connection.send(message)
+
+    def close(self):
+        self.server.shutdown()
+        self.thread.join()
+        os.close(self.server.shutdown_watcher)  # websockets leaves its pipe open
+        os.close(self.server.shutdown_notifier)
+
+
+@pytest.fixture
+def server():
+    made = []
+
+    def start(script=None, **options):
+        made.append(Server(script, **options))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
+
+
+def counts():
+    gc.collect()
+    return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def warm():
+    """The first engine of a process makes what stays."""
+    with pytest.raises(wscengine.StartError):
+        wscengine.Engine("ws://127.0.0.1:1/").start()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(warm):
+    before = counts()
+    yield
+    end = time.monotonic() + PATIENCE
+    while counts() > before and time.monotonic() < end:
+        time.sleep(0.02)
+    after = counts()
+    assert after[0] <= before[0] and after[1] <= before[1], f"(threads, fds) were {before} and are {after}"
+
+
+@pytest.fixture
+def program():
+    """Runs Python source in a process of its own: program(source, *arguments) -> Popen."""
+    made = []
+
+    def start(source, *arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-c", source, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        made.append(process)
+        return process
+
+    yield start
+    for process in made:
+        process.kill()
+        process.communicate()

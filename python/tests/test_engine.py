@@ -1,0 +1,413 @@
+"""wscengine.Engine against a real server: what the conformance suite does not ask, since only Python has it."""
+
+import gc
+import logging
+import ssl
+import subprocess
+import threading
+
+import pytest
+import wscengine
+from conftest import PATIENCE, drain, until
+
+
+class Recorder(wscengine.Client):
+    def __init__(self):
+        self.messages, self.calls = [], []
+
+    def on_message(self, session, message):
+        self.messages.append(message)
+
+    def on_close(self, session, close):
+        self.calls.append(("close", close))
+
+    def on_stopped(self, engine, reason, error):
+        self.calls.append(("stopped", reason))
+
+
+# ---- options ----
+
+
+def test_wrong_names_and_types_raise_all_at_once():
+    with pytest.raises(TypeError) as raised:
+        wscengine.Engine("ws://host/", ping_intervall=3, max_attempts="x", headers="Name: value")
+    said = str(raised.value)
+    assert "no option 'ping_intervall'" in said and "max_attempts is a number, not 'x'" in said and "headers" in said
+
+
+def test_wrong_values_raise_all_at_once_by_their_python_names():
+    with pytest.raises(wscengine.InvalidError) as raised:
+        wscengine.Engine("ws://host/", ping_interval=-3, max_attempts=-1)
+    assert "ping_interval is -3000 ms" in str(raised.value) and "max_attempts is -1" in str(raised.value)
+    with pytest.raises(wscengine.InvalidError, match="scheme"):
+        wscengine.Engine("http://host/")
+
+
+def test_every_option_is_described():
+    described = wscengine.options.describe()
+    assert "ping_interval=20.0: " in described and "auto_reconnect=True: " in described
+
+
+def test_headers_and_cookies_may_be_dicts(server):
+    seen = []
+
+    def script(connection):
+        seen.append((connection.request.headers["X-Key"], connection.request.headers["Cookie"]))
+
+    echo = server(script)
+    options = {"headers": {"X-Key": "value"}, "cookies": {"a": "b"}, "auto_reconnect": False}
+    with wscengine.Engine(echo.url, Recorder(), **options):
+        until(lambda: seen)
+    assert seen == [("value", "a=b")]
+
+
+# ---- messages ----
+
+
+@pytest.mark.parametrize("count", [1, 3000])
+def test_text_is_str_and_binary_is_bytes(server, count):
+    sent = [m for i in range(count) for m in (f"text ä {i}", b"\x00\xff%d" % i, "", b"")]
+    client = Recorder()
+    with wscengine.Engine(server().url, client) as engine:
+        engine.send_many(sent)
+        until(lambda: len(client.messages) == len(sent))
+    assert client.messages == sent
+
+
+def test_raw_text_is_bytes(server):
+    client = Recorder()
+    with wscengine.Engine(server().url, client, raw_text=True) as engine:
+        engine.send("ä")
+        until(lambda: client.messages)
+    assert client.messages == ["ä".encode()]
+
+
+def test_bulk_gives_what_came_together_in_order(server):
+    class Bulk(wscengine.Client):
+        def __init__(self):
+            self.lists = []
+
+        def on_messages(self, session, messages):
+            self.lists.append(messages)
+
+    client, sent = Bulk(), [str(i) for i in range(5000)]
+    with wscengine.Engine(server().url, client) as engine:
+        engine.send_many(sent)
+        until(lambda: sum(map(len, client.lists)) == len(sent))
+    assert [m for messages in client.lists for m in messages] == sent
+    assert len(client.lists) < len(sent)
+
+
+def test_memoryviews_outlive_the_engine_and_are_read_only(server):
+    client, sent = Recorder(), [b"%d" % i * 50 for i in range(300)]
+    engine = wscengine.Engine(server().url, client, memoryviews=True)
+    with engine:
+        engine.send_many(sent)
+        until(lambda: len(client.messages) == len(sent))
+    del engine
+    gc.collect()
+    assert [bytes(view) for view in client.messages] == sent
+    assert client.messages[0].readonly
+    client.messages.clear()
+
+
+def test_what_is_no_message_is_refused(server):
+    with wscengine.Engine(server().url, Recorder()) as engine:
+        for wrong in (None, 3, ["x"], object()):
+            with pytest.raises(TypeError, match="str"):
+                engine.send(wrong)
+            with pytest.raises(TypeError):
+                engine.send_many(["good", wrong])
+        with pytest.raises(UnicodeEncodeError):
+            engine.send("\ud800")
+        engine.send(bytearray(b"x"))
+        engine.send(memoryview(b"x"))
+    with pytest.raises(wscengine.ClosedError):
+        engine.send("x")
+
+
+def test_a_hundred_megabytes(server):
+    client = Recorder()
+    echo = server(max_size=None)
+    with wscengine.Engine(echo.url, client, max_message_bytes=2**28, send_queue_bytes=2**28) as engine:
+        engine.send(b"x" * 100_000_000)
+        until(lambda: client.messages)
+    assert len(client.messages[0]) == 100_000_000
+    client.messages.clear()
+    echo.got.clear()
+
+
+# ---- iteration, requests, pauses ----
+
+
+def test_iteration_goes_on_across_reconnects_and_ends_with_the_run(server):
+    def script(connection):
+        connection.send(f"session {len(feed.paths)}")
+        connection.close(1012)
+
+    feed, seen = server(script), []
+    engine = wscengine.Engine(feed.url, stable_after=0)
+    engine.start()
+    for message in engine:
+        seen.append(message)
+        if len(seen) == 3:
+            engine.exit()
+    assert seen == ["session 1", "session 2", "session 3"]
+
+
+def test_iteration_raises_when_the_engine_gave_up(server):
+    feed = server(lambda connection: connection.send("last"))
+    engine = wscengine.Engine(feed.url, auto_reconnect=False)
+    engine.start()
+    seen = []
+    with pytest.raises(wscengine.ClosedError):
+        for message in engine:
+            seen.append(message)
+    assert seen == ["last"]
+
+
+def test_iteration_and_callbacks_do_not_share(server):
+    with wscengine.Engine(server().url, Recorder()) as engine, pytest.raises(TypeError, match="on_message"):
+        next(iter(engine))
+
+
+def test_who_does_not_iterate_loses_nothing(server):
+    """Far more than the buffer of the iteration holds: the rest waits in the core."""
+    sent = [str(i) for i in range(20_000)]
+    with wscengine.Engine(server().url) as engine:
+        engine.send_many(sent)
+        seen = []
+        for message in engine:
+            seen.append(message)
+            if len(seen) == len(sent):
+                break
+    assert seen == sent
+
+
+def test_request_finds_its_reply_and_on_message_the_rest(server):
+    def script(connection):
+        for message in connection:
+            connection.send("news")
+            connection.send(f"reply to {message}")
+
+    client = Recorder()
+    with wscengine.Engine(server(script).url, client) as engine:
+        replies = [engine.request(str(i), lambda m, i=i: m == f"reply to {i}", timeout=PATIENCE) for i in range(50)]
+        assert replies == [f"reply to {i}" for i in range(50)]
+        with pytest.raises(wscengine.TimeoutError, match="no matching reply"):
+            engine.request("x", lambda m: False, timeout=0.1)
+    assert client.messages == ["news"] * 51 + ["reply to x"]
+
+
+def test_request_in_a_callback_is_refused(server):
+    class Asker(Recorder):
+        def on_message(self, session, message):
+            try:
+                self.engine.request("x", bool)
+            except wscengine.InCallbackError as error:
+                self.messages.append(error)
+
+    client = Asker()
+    with wscengine.Engine(server().url, client) as client.engine:
+        client.engine.send("go")
+        until(lambda: client.messages)
+    del client.engine
+
+
+def test_a_pause_reads_by_itself(server):
+    client = Recorder()
+    with wscengine.Engine(server().url, client) as engine:
+        with engine.paused(), engine.paused():
+            engine.send("one")
+            engine.send(b"two")
+            assert engine.session.read(PATIENCE) == "one"
+            assert engine.session.read(PATIENCE) == b"two"
+            with pytest.raises(wscengine.TimeoutError):
+                engine.session.read(0.05)
+        engine.send("three")
+        until(lambda: client.messages)
+        assert client.messages == ["three"]
+        with pytest.raises(wscengine.StateError):
+            engine.session.read(0)
+
+
+def test_corked_messages_leave_together(server):
+    echo, client = server(), Recorder()
+    with wscengine.Engine(echo.url, client) as engine:
+        with engine.session.corked() as session:
+            for i in range(10):
+                session.send(str(i))
+        until(lambda: len(client.messages) == 10)
+
+
+# ---- errors ----
+
+
+class Mine(Exception):
+    pass
+
+
+def test_what_on_open_raised_is_the_cause_of_the_start_error(server):
+    mine = Mine("no")
+
+    class Refuser(wscengine.Client):
+        def on_open(self, session, response, restarting):
+            raise mine
+
+    engine = wscengine.Engine(server().url, Refuser())
+    with pytest.raises(wscengine.StartError) as raised:
+        engine.start()
+    assert raised.value.__cause__ is mine
+    assert engine.state == wscengine.State.STOPPED
+    mine.__traceback__ = None
+
+
+def test_causes_of_starts_keep_their_class():
+    with pytest.raises(wscengine.StartError) as raised:
+        wscengine.Engine("ws://127.0.0.1:1/").start()
+    assert isinstance(raised.value.__cause__, (wscengine.NetworkError, ConnectionError))
+    assert raised.value.__cause__.os_error
+
+
+@pytest.mark.parametrize("policy", ["continue", "close", "stop"])
+def test_an_exception_in_a_callback_is_logged_and_follows_the_policy(server, caplog, policy):
+    class Raiser(Recorder):
+        def on_message(self, session, message):
+            super().on_message(session, message)
+            if message == "bad":
+                raise Mine(message)
+
+    codes = []
+
+    def script(connection):
+        connection.send("bad")
+        connection.send("good")
+        drain(connection)
+        codes.append(connection.protocol.close_rcvd.code)
+
+    client = Raiser()
+    engine = wscengine.Engine(server(script).url, client, callback_errors=policy, stable_after=0)
+    engine.start()
+    if policy == "stop":
+        with pytest.raises(Mine):
+            engine.wait(PATIENCE)
+        assert "good" not in client.messages
+    else:
+        until(lambda: "good" in client.messages and (policy == "continue" or codes))
+        assert codes == [] if policy == "continue" else codes[0] == 1011
+        engine.stop()
+    records = [r for r in caplog.records if r.exc_info and r.exc_info[0] is Mine]
+    assert records and records[0].name == "wscengine" and records[0].levelno == logging.ERROR
+    engine._interrupt = None
+    caplog.clear()
+
+
+def test_the_library_logs_under_its_own_logger(server, caplog):
+    caplog.set_level(logging.INFO, "wscengine")
+    echo = server()
+    with wscengine.Engine(echo.url, Recorder()):
+        pass
+    assert any("is open" in r.getMessage() and r.name.startswith("wscengine.") for r in caplog.records)
+
+
+def test_verbs_in_wrong_states_say_so(server):
+    engine = wscengine.Engine(server().url, Recorder())
+    with pytest.raises(wscengine.StateError):
+        engine.stop()
+    with pytest.raises(wscengine.ClosedError):
+        engine.ping()
+    with engine:
+        with pytest.raises(wscengine.StateError, match="running already"):
+            engine.start()
+        assert engine.is_started() and engine.state == wscengine.State.OPEN
+        with pytest.raises(wscengine.TimeoutError):
+            engine.wait(0.05)
+    assert engine.wait() == wscengine.StopReason.BY_STOP
+    assert not engine.is_started()
+
+
+def test_close_details_and_answers(server):
+    codes = []
+
+    def script(connection):
+        drain(connection)
+        codes.append((connection.protocol.close_rcvd.code, connection.protocol.close_rcvd.reason))
+
+    class Closer(Recorder):
+        def on_close(self, session, close):
+            super().on_close(session, close)
+            return 4001, "enough"
+
+    client = Closer()
+    with wscengine.Engine(server(script).url, client):
+        pass
+    until(lambda: codes)
+    assert codes == [(4001, "enough")]
+    assert client.calls == [("close", None), ("stopped", wscengine.StopReason.BY_STOP)]
+
+
+# ---- TLS ----
+
+
+def test_tls_with_a_ca_of_ones_own(server, tmp_path):
+    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test".split()
+    names = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"]
+    subprocess.run(["openssl", *words, *names, *files], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    echo, client = server(ssl=context), Recorder()
+    with wscengine.Engine(echo.url, client, ca_file=tmp_path / "cert.pem") as engine:
+        engine.send("by TLS")
+        until(lambda: client.messages)
+    with pytest.raises(wscengine.StartError) as raised:
+        wscengine.Engine(echo.url).start()
+    assert isinstance(raised.value.__cause__, wscengine.TlsError)
+    assert "signed by itself" in str(raised.value)
+
+
+# ---- readers, cycles, run ----
+
+
+def test_readers_run_at_once_and_a_slow_one_holds_nobody_back(server):
+    slow, seen = threading.Event(), []
+
+    class Slow(wscengine.Client):
+        def on_message(self, session, message):
+            if message == "slow":
+                slow.wait(PATIENCE)
+            seen.append(message)
+
+    with wscengine.Engine(server().url, Slow(), reader_count=3) as engine:
+        engine.send_many(["slow", *map(str, range(100))])
+        until(lambda: len(seen) == 100)
+        slow.set()
+        until(lambda: len(seen) == 101)
+    assert seen[-1] == "slow"
+
+
+def test_starting_and_stopping_leaves_nothing(server):
+    echo, client = server(), Recorder()
+    engine = wscengine.Engine(echo.url, client)
+    for _ in range(100):
+        with engine:
+            engine.send("x")
+    for _ in range(100):
+        wscengine.Engine(echo.url, client)
+    assert threading.active_count() < 100
+
+
+def test_run_is_one_call(server):
+    seen = []
+
+    def on_message(session, message):
+        seen.append(message)
+        session.exit()
+
+    def on_open(session, response, restarting):
+        session.send("hello")
+
+    assert wscengine.run(server().url, on_message=on_message, on_open=on_open) == wscengine.StopReason.BY_EXIT
+    assert seen == ["hello"]
+    with pytest.raises(TypeError):
+        wscengine.run("ws://host/", on_message=on_message, on_messsage=on_message)
