@@ -250,7 +250,7 @@ int receive_bytes(wsc_connection *k, const uint8_t *p, size_t n,
                   int64_t now_ns); /* what came glued to the upgrade's answer */
 void receive_hold(wsc_connection *k, bool hold);
 bool receive_full(const wsc_connection *k);
-bool receive_pending(const wsc_connection *k);      /* the socket may have more, or the receiver has */
+bool receive_pending(const wsc_connection *k); /* the socket may have more, or the receiver has */
 int adapted_new(wsc_connection *k,
                 struct actor *actor); /* connection_adapter.c. Of options with an adapter: WSC_ERR_NOMEM */
 void adapted_free(wsc_connection *k); /* accepts one without */

@@ -18,7 +18,7 @@ import wscengine
 from wscengine import _abi
 from wscengine._core import lib
 
-FEATURES = ["threads", "readers", "pause", "fork", "attempt", "latches"]
+FEATURES = ["threads", "readers", "pause", "fork", "attempt", "latches", "wire"]
 PATTERN = bytes(range(ord("a"), ord("a") + 23))
 C_NAMES = {o.keyword: o.name for o in _abi.OPTIONS if o.keyword}
 KEYWORDS = {o.name: o for o in _abi.OPTIONS}
