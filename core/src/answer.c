@@ -18,6 +18,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { SHOWN_SIZE = 68 }; /* of an answer that is wrong */
+
 /* Errors: the response, as far as there is one, goes with them. */
 
 int answer_fail(struct answer *a, int fatal, wsc_error **err, const char *format, ...) {
@@ -36,23 +38,12 @@ static int no_memory(struct answer *a, wsc_error **err) {
   return error_set(err, WSC_ERR_NOMEM, "%s: out of memory for the answer", a->from);
 }
 
-/* The first bytes of p as they may be shown. */
-static const char *printable(const uint8_t *p, size_t n, char out[static 68]) {
-  size_t at = 0;
-  for (size_t i = 0; i < n && at + 4 < 64; i++) {
-    if (p[i] >= 0x20 && p[i] < 0x7f && p[i] != '\\') out[at++] = (char)p[i];
-    else at += (size_t)snprintf(out + at, 5, "\\x%02x", p[i]);
-  }
-  out[at] = 0;
-  return out;
-}
-
 static int not_http(struct answer *a, wsc_error **err) {
-  char shown[68];
+  char shown[SHOWN_SIZE];
   const uint8_t *p = a->in.data;
   const char *hint = p[0] == 0x15 || p[0] == 0x16 ? "; it looks like TLS: should the URL begin with wss:// ?" : "";
   return answer_fail(a, a->malformed, err, "%s does not speak HTTP: its answer begins with \"%s\"%s", a->who,
-                     printable(p, a->in.length, shown), hint);
+                     ascii_shown(shown, sizeof shown, p, a->in.length), hint);
 }
 
 /* The answer's header */
@@ -116,12 +107,12 @@ static int add_header(wsc_response *r, struct span line) {
 
 /* Makes a->response of the whole header. A 101 must be well-formed throughout. */
 static int parse_header(struct answer *a, wsc_error **err) {
-  char *at = (char *)a->in.data, *end = at + a->in.length, shown[68];
+  char *at = (char *)a->in.data, *end = at + a->in.length, shown[SHOWN_SIZE];
   struct span line, reason;
   int minor, status;
   if (!next_line(&at, end, &line) || !parse_status_line(line, &minor, &status, &reason))
     return answer_fail(a, a->malformed, err, "the answer's first line is no HTTP/1.1 status: \"%s\"",
-                       printable((const uint8_t *)line.p, line.n, shown));
+                       ascii_shown(shown, sizeof shown, (const uint8_t *)line.p, line.n));
   a->response = wsc_response_new();
   if (!a->response) return no_memory(a, err);
   int result = response_set_status(a->response, status, reason.p, reason.n);
@@ -137,7 +128,7 @@ static int parse_header(struct answer *a, wsc_error **err) {
     if (result == WSC_ERR_NOMEM) return no_memory(a, err);
     if (result != WSC_OK && status == 101)
       return answer_fail(a, a->malformed, err, "malformed upgrade: the answer 101 has a line that is no header: \"%s\"",
-                         printable((const uint8_t *)line.p, line.n, shown));
+                         ascii_shown(shown, sizeof shown, (const uint8_t *)line.p, line.n));
   }
   return WSC_OK;
 }
@@ -147,9 +138,9 @@ static int parse_header(struct answer *a, wsc_error **err) {
 static int end_of_stream(struct answer *a, wsc_error **err) {
   if (a->in.length == 0)
     return answer_fail(a, 0, err, "%s closed the connection without an answer to %s", a->who, a->to);
-  char shown[68];
+  char shown[SHOWN_SIZE];
   return answer_fail(a, 0, err, "%s closed the connection in the middle of its answer, %zu bytes into it: \"%s\"",
-                     a->who, a->in.length, printable(a->in.data, a->in.length, shown));
+                     a->who, a->in.length, ascii_shown(shown, sizeof shown, a->in.data, a->in.length));
 }
 
 /* Whether the header is whole; then `in` is cut behind it. */

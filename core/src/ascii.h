@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 static inline char ascii_lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
@@ -25,5 +26,9 @@ static inline bool ascii_equal(const char *a, const char *b) {
 
 /* A character of an HTTP token (RFC 9110 section 5.6.2). */
 static inline bool ascii_token(char c) { return ascii_alnum(c) || (c != 0 && strchr("!#$%&'*+-.^_`|~", c) != NULL); }
+
+/* n bytes of anybody's as text that may stand between quotes in a log or an error: what is no plain character becomes
+ * \x and two digits. In out, which is returned; capacity >= 1; what does not fit is left out. */
+const char *ascii_shown(char *out, size_t capacity, const uint8_t *p, size_t n);
 
 #endif

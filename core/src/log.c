@@ -1,10 +1,10 @@
 /* Log records on their way to the host: in order, one of an engine out at a time, so that a hook that blocks holds one thread and no more;
  * and bounded, so that a host that never looks costs a little memory. */
 #define _GNU_SOURCE
+#include "ascii.h"
 #include "engine.h"
 #include "mem.h"
 #include "os.h"
-#include "wire_log.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -163,11 +163,11 @@ static void log_option(wsc_engine *e, const wsc_option_description *d) {
   } else if (d->type == WSC_OPTION_LIST) {
     for (size_t i = 0; (item = options_item(e->options, d->id, i)); i++)
       engine_log(e, WSC_LOG_DEBUG, "engine", "", "option %s: \"%s\"", d->name,
-                 wire_log_text(shown, sizeof shown, (const uint8_t *)item, strlen(item)));
+                 ascii_shown(shown, sizeof shown, (const uint8_t *)item, strlen(item)));
   } else if (d->type == WSC_OPTION_STR) {
     item = options_str(e->options, d->id);
     engine_log(e, WSC_LOG_DEBUG, "engine", "", "option %s: \"%s\"", d->name,
-               wire_log_text(shown, sizeof shown, (const uint8_t *)item, strlen(item)));
+               ascii_shown(shown, sizeof shown, (const uint8_t *)item, strlen(item)));
   } else {
     engine_log(e, WSC_LOG_DEBUG, "engine", "", "option %s: %lld", d->name, (long long)options_int(e->options, d->id));
   }

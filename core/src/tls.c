@@ -14,6 +14,7 @@
 #define _GNU_SOURCE
 #include "tls.h"
 
+#include "ascii.h"
 #include "error.h"
 #include "mem.h"
 #include "os.h"
@@ -318,11 +319,7 @@ static bool speaks_tls(const struct tls *t) { return t->first_length == 0 || (t-
 
 static void explain_stranger(struct tls *t) {
   char shown[sizeof t->first * 4 + 1];
-  size_t at = 0;
-  for (size_t i = 0; i < t->first_length; i++) {
-    uint8_t c = t->first[i];
-    at += (size_t)snprintf(shown + at, sizeof shown - at, c >= 0x20 && c < 0x7f ? "%c" : "\\x%02x", c);
-  }
+  ascii_shown(shown, sizeof shown, t->first, t->first_length);
   snprintf(t->text, sizeof t->text, "%s does not speak TLS, it began with \"%s\": should the URL begin with %s:// ?",
            who(t), shown, t->proxy ? "http" : "ws");
 }

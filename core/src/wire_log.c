@@ -26,17 +26,6 @@ static const char *const harmless[] = {"Host",
                                        "Transfer-Encoding",
                                        "Retry-After"};
 
-const char *wire_log_text(char *out, size_t capacity, const uint8_t *p, size_t n) {
-  size_t at = 0;
-  for (size_t i = 0; i < n && at + 5 <= capacity; i++) {
-    bool plain = p[i] >= ' ' && p[i] != 0x7f && p[i] != '"' && p[i] != '\\' && p[i] < 0x80;
-    if (plain) out[at++] = (char)p[i];
-    else at += (size_t)snprintf(out + at, capacity - at, "\\x%02x", p[i]);
-  }
-  out[at] = 0;
-  return out;
-}
-
 /* ---- the upgrade --------------------------------------------------------------------------------------------------- */
 
 static void log_header(wsc_connection *k, const char *way, const char *name, size_t name_n, const char *value,
@@ -44,7 +33,7 @@ static void log_header(wsc_connection *k, const char *way, const char *name, siz
   char shown[512];
   for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++) {
     if (strlen(harmless[i]) != name_n || !ascii_equal_n(name, harmless[i], name_n)) continue;
-    wire_log_text(shown, sizeof shown, (const uint8_t *)value, value_n);
+    ascii_shown(shown, sizeof shown, (const uint8_t *)value, value_n);
     connection_log(k, WSC_LOG_TRACE, "http", "%s %.*s: %s", way, (int)name_n, name, shown);
     return;
   }
@@ -61,8 +50,7 @@ void wire_log_request(wsc_connection *k, const uint8_t *p, size_t n) {
     char shown[512];
     if (colon) log_header(k, ">", line, (size_t)(colon - line), colon + 2, (size_t)(line + length - colon - 2));
     else
-      connection_log(k, WSC_LOG_TRACE, "http", "> %s",
-                     wire_log_text(shown, sizeof shown, (const uint8_t *)line, length));
+      connection_log(k, WSC_LOG_TRACE, "http", "> %s", ascii_shown(shown, sizeof shown, (const uint8_t *)line, length));
   }
 }
 
@@ -71,7 +59,7 @@ void wire_log_response(wsc_connection *k, const wsc_response *r) {
   const char *name, *value, *reason = wsc_response_reason(r);
   char shown[256];
   connection_log(k, WSC_LOG_TRACE, "http", "< %d %s", wsc_response_status(r),
-                 wire_log_text(shown, sizeof shown, (const uint8_t *)reason, strlen(reason)));
+                 ascii_shown(shown, sizeof shown, (const uint8_t *)reason, strlen(reason)));
   for (size_t i = 0; wsc_response_header_at(r, i, &name, &value); i++)
     log_header(k, "<", name, strlen(name), value, strlen(value));
 }
@@ -82,7 +70,7 @@ static void log_frame(wsc_connection *k, const char *way, int first, const uint8
   size_t most = (size_t)options_int(k->options, WSC_OPT_LOG_PREVIEW_BYTES);
   size_t n = length < most ? length : most;
   char shown[4 * PREVIEW_MOST + 1] = "";
-  if (n) wire_log_text(shown, sizeof shown, p, n);
+  if (n) ascii_shown(shown, sizeof shown, p, n);
   const char *name = opcode_name(first & 15);
   connection_log(k, WSC_LOG_TRACE, "frame", "%s %s%s%s, %zu bytes%s%s%s%s", way, name ? name : "unknown",
                  first & 0x80 ? ", fin" : "", first & FRAME_RSV1 ? ", rsv1" : "", length, n ? ": \"" : "", shown,

@@ -13,7 +13,4 @@ void wire_log_response(wsc_connection *k, const wsc_response *r); /* NULL: nothi
 void wire_log_received(void *connection, int first, const uint8_t *payload, size_t length);
 void wire_log_sent(wsc_connection *k, int first, const uint8_t *payload, size_t length);
 
-/* n bytes as printable text in out, which is returned; what does not fit is left out. */
-const char *wire_log_text(char *out, size_t capacity, const uint8_t *p, size_t n);
-
 #endif
