@@ -70,11 +70,11 @@ static void span_end(void *self, void *span, int64_t time_ns, int status, const 
   line_error(&l, "error", error);
   line_object(&l, "attributes", &s->attributes, '{');
   line_object(&l, "events", &s->events, '[');
+  atomic_fetch_sub(&spans_open, 1); /* before the runner can know */
   emit(&l);
   line_free(&s->attributes);
   line_free(&s->events);
   free(s);
-  atomic_fetch_sub(&spans_open, 1);
 }
 
 const wsc_tracer *driver_tracer(void) {
