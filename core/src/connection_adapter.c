@@ -90,7 +90,7 @@ static void lost(wsc_connection *k, wsc_error *e, int64_t now) {
   const wsc_error *detail = wsc_error_cause(e); /* of what the adapter found wrong; the message is the reason it sent */
   k->state = CONN_ECHOING;
   if (detail && status != WSC_ERR_CLOSED) k->error = error_make(&info, "%s", wsc_error_message(detail));
-  else k->error = error_make(&info, "%s: %s with code %d%s%s", k->url.shown, who, code, *reason ? ": " : "", k->reason);
+  else k->error = error_make(&info, "%s: %s with code %d%s%s", k->url.shown, who, code, *reason ? ": " : "", reason);
   wind_up(k, now);
 }
 

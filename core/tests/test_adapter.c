@@ -5,7 +5,6 @@
 #include "loop_bed.h"
 
 #include <poll.h>
-#include <sys/wait.h>
 
 static void a_life(void) {
   struct bed b;
@@ -74,9 +73,18 @@ static void the_peer_closes(void) {
   WAIT(SEEN(&b, opens) == 4);
   CHECK_EQ(b.initiator, WSC_BY_LOCAL);
   CHECK_EQ(b.code, 1002);
+  WAIT(wsc_engine_state(b.engine) == WSC_STATE_OPEN);
+  wsc_session *s = wsc_engine_session(b.engine);
+  toy_give(&b, WSC_ERR_CLOSED, 4000, ""); /* without a reason */
+  WAIT(SEEN(&b, opens) == 5);
+  wsc_error *e = NULL;
+  CHECK_EQ(wsc_connection_write(wsc_session_connection(s), NULL, WSC_TEXT, NULL, 0, &e), WSC_ERR_CLOSED);
+  CHECK_STR(wsc_error_message(e), "write: wss://user:***@toy.example/feed: closed by the peer with code 4000");
+  wsc_error_unref(e);
+  wsc_session_unref(s);
   CHECK_EQ(TOY(&b, called[TOY_CLOSE]), 0);
   wsc_stats st = bed_stats(&b);
-  CHECK_EQ(st.reconnects_by_peer, 1);
+  CHECK_EQ(st.reconnects_by_peer, 2);
   CHECK_EQ(st.reconnects_by_network, 1);
   CHECK_EQ(st.reconnects_by_protocol, 1);
   bed_end(&b);
@@ -380,30 +388,6 @@ static void a_cancellation_has_an_fd(void) {
   CHECK_EQ(wsc_cancel_fd(NULL), -1);
 }
 
-/* In a child nothing of the parent's adapter is called. */
-static void a_fork(void) {
-  struct bed b;
-  bed_init(&b);
-  bed_start(&b);
-  int calls = 0;
-  for (int s = 0; s < TOY_SLOTS; s++) calls += TOY(&b, called[s]);
-  pid_t child = fork();
-  if (!child) {
-    if (bed_write(&b, "x", NULL) != WSC_ERR_FORKED) _exit(1);
-    wsc_engine_free(b.engine);
-    wsc_options_free(b.options);
-    int now = 0;
-    for (int s = 0; s < TOY_SLOTS; s++) now += b.toy.called[s];
-    _exit(b.toy.drops || now != calls ? 2 : 0);
-  }
-  int status = -1;
-  CHECK_EQ(waitpid(child, &status, 0), child);
-  CHECK_EQ(status, 0);
-  CHECK_EQ(bed_write(&b, "still", NULL), WSC_OK);
-  WAIT(TOY(&b, wrote) == 1);
-  bed_end(&b);
-}
-
 int main(void) {
   a_life();
   the_peer_closes();
@@ -417,6 +401,5 @@ int main(void) {
   on_a_hosts_loop();
   what_is_refused();
   a_cancellation_has_an_fd();
-  a_fork();
   return 0;
 }
