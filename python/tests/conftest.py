@@ -1,5 +1,6 @@
 """A real server (`websockets`), and what must be back where it was after each test: threads and file descriptors."""
 
+import asyncio
 import contextlib
 import gc
 import os
@@ -9,6 +10,7 @@ import threading
 import time
 
 import pytest
+import uvloop
 import wscengine
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import serve
@@ -78,7 +80,8 @@ def counts():
 
 @pytest.fixture(autouse=True, scope="session")
 def warm():
-    """The first engine of a process makes what stays."""
+    """The first engine of a process makes what stays, and so does uvloop's first loop."""
+    uvloop.run(asyncio.sleep(0))
     with pytest.raises(wscengine.StartError):
         wscengine.Engine("ws://127.0.0.1:1/").start()
 

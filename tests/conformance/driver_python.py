@@ -1,9 +1,12 @@
-"""The Python driver of the conformance suite: wscengine.Engine, with threads. README.md has the line protocol.
+"""The Python driver of the conformance suite: wscengine.Engine, with threads; with --aio wscengine.aio.Engine. README.md has the line protocol.
 
-Lanes are threads. What the package has no word for (cancellation tokens, a connection without an engine) is left out of the features."""
+Lanes are threads, or tasks. Commands and callbacks are written once, as coroutines: with threads they never wait for a loop, and are driven
+to their end at once. What the package has no word for (cancellation tokens, a connection without an engine) is left out of the features."""
 
+import asyncio
 import contextlib
 import gc
+import inspect
 import json
 import logging
 import os
@@ -15,14 +18,31 @@ import traceback
 import zlib
 
 import wscengine
+import wscengine.aio
 from wscengine import _abi
 from wscengine._core import lib
 
-FEATURES = ["threads", "readers", "pause", "fork", "attempt", "latches", "wire"]
+AIO = "--aio" in sys.argv
+FEATURES = ["pause", "attempt", "latches", "wire", *([] if AIO else ["threads", "readers", "fork"])]
 PATTERN = bytes(range(ord("a"), ord("a") + 23))
 C_NAMES = {o.keyword: o.name for o in _abi.OPTIONS if o.keyword}
 KEYWORDS = {o.name: o for o in _abi.OPTIONS}
 CALLBACKS = ("on_open", "on_message", "on_read_error", "on_close", "on_close_error", "on_restart_error", "on_stopped")
+
+
+async def done(result):
+    """What a verb of either engine gives."""
+    return await result if inspect.isawaitable(result) else result
+
+
+def driven(coroutine):
+    """A coroutine that never waits for a loop, to its end."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    raise RuntimeError("it waits")
+
 
 output = threading.Lock()
 numbered = 0
@@ -135,7 +155,7 @@ class Script(wscengine.Client):
         if "before_attempt" in rules:
             self.before_attempt = self.ask
 
-    def play(self, of, scope, **fields):
+    async def play(self, of, scope, **fields):
         with self.lock:
             call = self.calls[of] = self.calls.get(of, 0) + 1
         where = {"session": scope.session.id, "epoch": scope.session.epoch} if scope.session else {}
@@ -144,15 +164,15 @@ class Script(wscengine.Client):
             if rule.get("call", 0) not in (0, call) or ("text" in rule and rule["text"] != scope.message):
                 continue
             for step in rule["do"]:
-                emit({"event": "action", "of": of, "call": call, "cmd": step["cmd"], **carry_out(step, scope)})
+                emit({"event": "action", "of": of, "call": call, "cmd": step["cmd"], **await carry_out(step, scope)})
             break
         leave = {"epoch": scope.session.epoch} if scope.session else {}
         emit({"event": "leave", "of": of, "call": call, **leave})
         return scope
 
-    def on_open(self, session, response, restarting):
+    async def on_open(self, session, response, restarting):
         shown = response_fields(response)
-        scope = self.play(
+        scope = await self.play(
             "on_open",
             Scope(self.engine, session),
             restarting=restarting,
@@ -162,32 +182,43 @@ class Script(wscengine.Client):
         if scope.refuse:
             raise Refused("refused")
 
-    def on_message(self, session, message):
+    async def on_message(self, session, message):
         scope = Scope(self.engine, session, message)
-        self.play("on_message", scope, **message_fields(message), stamped=session.received_ns > 0)
+        await self.play("on_message", scope, **message_fields(message), stamped=session.received_ns > 0)
 
-    def on_read_error(self, session, error):
-        self.play("on_read_error", Scope(self.engine, session), error=error_fields(error))
+    async def on_read_error(self, session, error):
+        await self.play("on_read_error", Scope(self.engine, session), error=error_fields(error))
 
-    def on_close(self, session, close):
-        return self.play("on_close", Scope(self.engine, session), **close_fields(close)).reply
+    async def on_close(self, session, close):
+        scope = await self.play("on_close", Scope(self.engine, session), **close_fields(close))
+        return scope.reply
 
-    def on_close_error(self, session, error):
-        self.play("on_close_error", Scope(self.engine, session), error=error_fields(error))
+    async def on_close_error(self, session, error):
+        await self.play("on_close_error", Scope(self.engine, session), error=error_fields(error))
 
-    def on_restart_error(self, engine, error, retry, last):
-        self.play("on_restart_error", Scope(engine), retry=retry, last=last, error=error_fields(error))
+    async def on_restart_error(self, engine, error, retry, last):
+        await self.play("on_restart_error", Scope(engine), retry=retry, last=last, error=error_fields(error))
 
-    def ask(self, engine, attempt):
+    async def ask(self, engine, attempt):
         scope = Scope(engine, attempt=attempt)
         last = error_fields(attempt.last_error)
-        self.play("before_attempt", scope, number=attempt.number, url=attempt.url, last_error=last)
+        await self.play("before_attempt", scope, number=attempt.number, url=attempt.url, last_error=last)
         return not scope.refuse
 
-    def on_stopped(self, engine, reason, error):
-        self.play(
+    async def on_stopped(self, engine, reason, error):
+        await self.play(
             "on_stopped", Scope(engine), reason=reason.name.lower().removeprefix("by_"), error=error_fields(error)
         )
+
+
+class ThreadedScript(Script):
+    """The same for callbacks that are plain functions."""
+
+    def __getattribute__(self, name):
+        found = super().__getattribute__(name)
+        if not inspect.iscoroutinefunction(found) or name == "play":
+            return found
+        return lambda *arguments: driven(found(*arguments))
 
 
 # ---- commands: each gives the fields of its result; what it raises becomes status and error ----
@@ -240,14 +271,16 @@ def keywords(options):
     return out
 
 
-def run_engine(c, scope):
+async def run_engine(c, scope):
     global current
-    script = Script(c.get("on", {}))
-    current = script.engine = wscengine.Engine(c["url"], script, **keywords(c.get("options")))
+    script = (Script if AIO else ThreadedScript)(c.get("on", {}))
+    current = script.engine = (wscengine.aio.Engine if AIO else wscengine.Engine)(
+        c["url"], script, **keywords(c.get("options"))
+    )
     return {"made": True}
 
 
-def run_free(c, scope):
+async def run_free(c, scope):
     global current
     freed, engine = current is not None, engine_of(scope)
     if engine is current:
@@ -255,16 +288,16 @@ def run_free(c, scope):
     if engine is not None:
         engine.client.engine = None
         with contextlib.suppress(wscengine.StateError, wscengine.ForkedError):
-            engine.stop()
+            await done(engine.stop())
     scope.engine = engine = None
     gc.collect()
     return {"freed": freed}
 
 
-def run_wait(c, scope):
+async def run_wait(c, scope):
     engine = engine_of(scope)
     try:
-        engine.wait(timeout_of(c))
+        await done(engine.wait(timeout_of(c)))
     except (wscengine.TimeoutError, wscengine.InCallbackError, wscengine.StateError):
         raise
     except wscengine.Error as error:
@@ -283,16 +316,16 @@ def run_wait(c, scope):
 pauses = threading.local()
 
 
-def run_pause(c, scope):
+async def run_pause(c, scope):
     engine = engine_of(scope)
     pause = engine.paused(timeout_of(c))
-    pause.__enter__()
+    await done(pause.__aenter__() if AIO else pause.__enter__())
     if not hasattr(engine, "driver_pauses"):
         engine.driver_pauses = []
     engine.driver_pauses.append(pause)
 
 
-def run_resume(c, scope):
+async def run_resume(c, scope):
     engine = engine_of(scope)
     held = getattr(engine, "driver_pauses", None)
     if not held:
@@ -300,7 +333,8 @@ def run_resume(c, scope):
         if status < 0:
             raise wscengine.StateError("resume: not paused")
         return
-    held.pop().__exit__(None, None, None)
+    last = held.pop()
+    await done(last.__aexit__(None, None, None) if AIO else last.__exit__(None, None, None))
 
 
 def exits_session(c, scope):
@@ -308,15 +342,15 @@ def exits_session(c, scope):
     return session if c.get("via") != "engine" else None
 
 
-def run_exit(c, scope):
+async def run_exit(c, scope):
     (exits_session(c, scope) or engine_of(scope)).exit()
 
 
-def run_restart(c, scope):
+async def run_restart(c, scope):
     (exits_session(c, scope) or engine_of(scope)).restart()
 
 
-def run_state(c, scope):
+async def run_state(c, scope):
     engine = engine_of(scope)
     return {
         "value": engine.state.name.lower(),
@@ -324,7 +358,11 @@ def run_state(c, scope):
     }
 
 
-def run_stats(c, scope):
+async def run_is_started(c, scope):
+    return {"value": await done(engine_of(scope).is_started())}
+
+
+async def run_stats(c, scope):
     stats = engine_of(scope).stats
     out = {}
     for name in stats.__dataclass_fields__:
@@ -334,12 +372,12 @@ def run_stats(c, scope):
     return out
 
 
-def run_session(c, scope):
+async def run_session(c, scope):
     session = session_of(c, scope)
     return {"session": session.id, "epoch": session.epoch} if session else {"session": None}
 
 
-def run_keep(c, scope):
+async def run_keep(c, scope):
     session = session_of(c, scope)
     if session is None:
         raise wscengine.StateError("no session to keep")
@@ -360,29 +398,29 @@ def payload_of(c):
     return data.decode("utf-8", "surrogateescape")
 
 
-def run_write(c, scope):
+async def run_write(c, scope):
     via = c.get("via", "" if scope.session else "engine")
     written, count = 0, c.get("count", 1)
     try:
         target = engine_of(scope) if via == "engine" else needed(session_of(c, scope))
         data = payload_of(c)
         for i in range(count):
-            target.send(str(i) if c.get("numbered") else data, timeout_of(c))
+            await done(target.send(str(i) if c.get("numbered") else data, timeout_of(c)))
             written += 1
     except Exception as error:
         return {"written": written, "status": status_of(error), "error": error_fields(error)}
     return {"written": written}
 
 
-def run_read(c, scope):
-    message = needed(session_of(c, scope)).read(timeout_of(c))
+async def run_read(c, scope):
+    message = await done(needed(session_of(c, scope)).read(timeout_of(c)))
     return {**message_fields(message), "stamped": True}
 
 
-def run_ping(c, scope):
+async def run_ping(c, scope):
     session = needed(session_of(c, scope))
     try:
-        rtt = round(session.ping(timeout_of(c)) * 1e9)
+        rtt = round(await done(session.ping(timeout_of(c))) * 1e9)
     except wscengine.Error as error:
         last = session.rtt
         rest = {"status": status_of(error), "error": error_fields(error)}
@@ -390,15 +428,15 @@ def run_ping(c, scope):
     return {"rtt_ns": rtt, "last_rtt_ns": round(session.rtt * 1e9)}
 
 
-def run_cork(c, scope):
+async def run_cork(c, scope):
     lib.wsc_connection_cork(needed(session_of(c, scope))._connection)
 
 
-def run_uncork(c, scope):
+async def run_uncork(c, scope):
     wscengine._native.call(lib.wsc_connection_uncork, needed(session_of(c, scope))._connection)
 
 
-def run_attempt(c, scope):
+async def run_attempt(c, scope):
     attempt = scope.attempt
     if attempt is None:
         raise wscengine.StateError("no attempt")
@@ -417,21 +455,24 @@ def run_attempt(c, scope):
             getattr(attempt, key)()
 
 
-def run_refuse(c, scope):
+async def run_refuse(c, scope):
     scope.refuse = True
 
 
-def run_reply(c, scope):
+async def run_reply(c, scope):
     scope.reply = (c.get("code", 1000), c.get("reason", ""))
 
 
-def run_latch(c, scope):
-    if not latch(c["name"]).wait(c.get("timeout_ms", 20000) / 1000):
+async def run_latch(c, scope):
+    opened, until = latch(c["name"]), time.monotonic() + c.get("timeout_ms", 20000) / 1000
+    while AIO and not opened.is_set() and time.monotonic() < until:
+        await asyncio.sleep(0.002)
+    if not opened.wait(max(0, until - time.monotonic())):
         raise wscengine.TimeoutError("latch")
 
 
-def run_leaks(c, scope):
-    threads = len(os.listdir("/proc/self/task")) - 1 - len(lanes)
+async def run_leaks(c, scope):
+    threads = len(os.listdir("/proc/self/task")) - 1 - (1 if AIO else len(lanes))
     return {"threads": threads, "fds": len(os.listdir("/proc/self/fd")) - 1}
 
 
@@ -456,7 +497,7 @@ def forked(engine):
     return {**said, "freed": True}
 
 
-def run_fork_check(c, scope):
+async def run_fork_check(c, scope):
     engine, ends = engine_of(scope), os.pipe()
     child = os.fork()
     if child == 0:
@@ -478,7 +519,7 @@ COMMANDS = {
     "resume": run_resume,
     "exit": run_exit,
     "restart": run_restart,
-    "is_started": lambda c, s: {"value": engine_of(s).is_started()},
+    "is_started": run_is_started,
     "state": run_state,
     "stats": run_stats,
     "session": run_session,
@@ -504,12 +545,12 @@ COMMANDS = {
 }
 
 
-def carry_out(c, scope):
+async def carry_out(c, scope):
     command = COMMANDS.get(c["cmd"])
     if command is None:
         return {"status": "UNKNOWN_COMMAND"}
     try:
-        fields = command(c, scope) or {}
+        fields = await done(command(c, scope)) or {}
     except (wscengine.Error, MemoryError, TypeError, ValueError) as error:
         if not isinstance(error, wscengine.Error):
             traceback.print_exception(error, file=sys.stderr)
@@ -541,7 +582,7 @@ class Lane:
                 if not self.commands:
                     return
                 command, self.busy = self.commands.pop(0), True
-            result = carry_out(command, Scope())
+            result = driven(carry_out(command, Scope()))
             emit({"event": "result", "id": command["id"], "cmd": command["cmd"], **result})
 
     def add(self, command):
@@ -557,23 +598,92 @@ class Lane:
         return idle
 
 
-def main():
+class TaskLane:
+    """The same as a task."""
+
+    def __init__(self):
+        self.commands, self.busy = asyncio.Queue(), False
+        self.task = asyncio.create_task(self.work())
+
+    async def work(self):
+        while True:
+            command = await self.commands.get()
+            self.busy = True
+            result = await carry_out(command, Scope())
+            emit({"event": "result", "id": command["id"], "cmd": command["cmd"], **result})
+            self.busy = False
+
+    def add(self, command):
+        self.commands.put_nowait(command)
+
+
+def hello():
     logging.getLogger("wscengine").addHandler(logging.NullHandler())
     logging.getLogger("wscengine").propagate = False
-    emit({"event": "hello", "driver": "python", "version": wscengine.__version__, "features": FEATURES})
+    name = "python-aio" if AIO else "python"
+    emit({"event": "hello", "driver": name, "version": wscengine.__version__, "features": FEATURES})
+
+
+def commands():
+    """Those of stdin until it ends, or quit."""
     for line in sys.stdin.buffer:
         command = json.loads(line.decode("utf-8", "surrogateescape"))
         if command["cmd"] == "quit":
-            break
-        lanes.setdefault(command.get("lane", "main"), None)
-        if lanes[command.get("lane", "main")] is None:
-            lanes[command.get("lane", "main")] = Lane()
-        lanes[command.get("lane", "main")].add(command)
+            return
+        yield command
+
+
+def lane_of(command, kind):
+    name = command.get("lane", "main")
+    if name not in lanes:
+        lanes[name] = kind()
+    return lanes[name]
+
+
+def still_busy(name):
+    print(f"driver: lane {name} is still busy at the end", file=sys.stderr)
+    os._exit(3)
+
+
+def main():
+    hello()
+    for command in commands():
+        lane_of(command, Lane).add(command)
     for name, lane in lanes.items():
         if not lane.end():
-            print(f"driver: lane {name} is still busy at the end", file=sys.stderr)
-            os._exit(3)
-    run_free({}, Scope())
+            still_busy(name)
+    driven(run_free({}, Scope()))
 
 
-main()
+async def main_aio():
+    hello()
+    home, came = asyncio.get_running_loop(), asyncio.Queue()
+
+    def listen():
+        for command in commands():
+            home.call_soon_threadsafe(came.put_nowait, command)
+        home.call_soon_threadsafe(came.put_nowait, None)
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    while (command := await came.get()) is not None:
+        lane_of(command, TaskLane).add(command)
+    until = time.monotonic() + 1
+    for name, lane in lanes.items():
+        while (lane.busy or not lane.commands.empty()) and time.monotonic() < until:
+            await asyncio.sleep(0.005)
+        if lane.busy:
+            still_busy(name)
+        lane.task.cancel()
+    await run_free({}, Scope())
+
+
+if AIO:
+    if "--uvloop" in sys.argv:
+        import uvloop
+
+        uvloop.run(main_aio())
+    else:
+        asyncio.run(main_aio())
+else:
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -12,9 +13,9 @@ from ._abi import EventFlags, EventType, LogLevel, State, StopReason
 from ._core import ffi, lib
 from ._native import NULL, call, sized, text
 from .client import Client, overrides
-from .errors import error_of
+from .errors import ClosedError, Error, HostError, StartError, error_of
 from .options import make_options
-from .session import Attempt, Close, Response, Session
+from .session import Attempt, Close, Message, Response, SessionBase
 
 if TYPE_CHECKING:
     from ._core import CData
@@ -71,8 +72,55 @@ def _seconds(ns: int) -> float | None:
     return None if ns < 0 else ns / 1e9
 
 
+BUFFERED = 4096  # messages that iteration keeps ready
+
+
+class Request:
+    """Waits for one message."""
+
+    def __init__(self, match: Callable[[Message], object]) -> None:
+        self.match, self.came = match, False
+        self.reply: Message | None = None
+
+    def offer(self, message: Message) -> bool:
+        if self.came or not self.match(message):
+            return False
+        self.reply, self.came = message, True
+        return True
+
+    def answer(self) -> Message:
+        assert self.reply is not None
+        return self.reply
+
+
+def start_error(error: Error) -> StartError:
+    """The library's error of a start, whose cause is what a user wants to catch: where a callback raised, that very exception."""
+    cause: BaseException = error.__cause__ or error
+    while isinstance(cause, HostError) and cause.__cause__ is not None:
+        cause = cause.__cause__
+    made = StartError(str(error))
+    made.status, made.close_code, made.os_error = error.status, error.close_code, error.os_error
+    made.http_status, made.response = error.http_status, error.response
+    made.__cause__ = cause
+    return made
+
+
+def session_closed(session: SessionBase) -> Error:
+    """The error for whoever waited on a session that has ended."""
+    close = session.closed
+    made = ClosedError(f"the session has ended: {close.code} {close.reason}" if close else "the session has ended")
+    made.close_code = close.code if close else 0
+    return made
+
+
+def _free(loop: CData, engine: CData) -> None:
+    lib.wsc_engine_free(engine)
+
+
 class EngineBase:
     """See Engine and aio.Engine."""
+
+    _session_type: type[SessionBase] = SessionBase
 
     def __init__(
         self,
@@ -96,14 +144,14 @@ class EngineBase:
         internal = {"ASK_BEFORE_ATTEMPT": 1} if overrides(self.client, "before_attempt") else {}
         made = ffi.new("wsc_engine **")
         call(lib.wsc_engine_new, url.encode(), NULL, NULL, make_options(options, **internal), made)
-        self._c = ffi.gc(made[0], lib.wsc_engine_free)
+        self._c = ffi.gc(made[0], functools.partial(_free, loop))  # the engine first, then its loop
         self._loop = loop
         call(lambda error: lib.wsc_loop_add(loop, self._c))
         self._control = lib.wsc_engine_control(self._c)
         self._raw, self._views = bool(raw_text), bool(memoryviews)
         self._share = options.get("reader_count", 1) > 1
         self._callback_errors = callback_errors
-        self._session: Session | None = None
+        self._session: SessionBase | None = None
         self._attempt: Attempt | None = None
         self._interrupt: BaseException | None = None
         self._handles: deque[Any] = deque(maxlen=16)  # of exceptions that C errors carry
@@ -123,7 +171,7 @@ class EngineBase:
         return StopReason(lib.wsc_engine_stop_reason(self._c))
 
     @property
-    def session(self) -> Session | None:
+    def session(self) -> SessionBase | None:
         """The session that is open now; None between sessions."""
         found = lib.wsc_engine_session(self._c)
         if not found:
@@ -132,7 +180,7 @@ class EngineBase:
             session = self._session
             if session is not None and session.epoch == lib.wsc_session_epoch(found):
                 return session
-            return Session(found, self._raw)
+            return self._session_type(found, self._raw)
         finally:
             lib.wsc_session_unref(found)
 
@@ -159,7 +207,7 @@ class EngineBase:
         """What to call for an event that is no batch; None: nothing."""
         kind, client = ev.type, self.client
         if kind == EventType.OPENED:
-            self._session = Session(ev.session, self._raw)
+            self._session = self._session_type(ev.session, self._raw)
             restarting = bool(ev.flags & EventFlags.RESTARTING)
             return client.on_open, (self._session, Response.of(ev.response), restarting)
         if kind == EventType.CLOSED:

@@ -10,21 +10,19 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from . import _batch
 from ._abi import EventType, State, StopReason
-from ._base import CallbackErrors, EngineBase
+from ._base import BUFFERED, CallbackErrors, EngineBase, Request, session_closed, start_error
 from ._core import ffi, lib
 from ._native import NULL, SLICE_S, Deadline, address, call, check, in_slices, sized, wait
 from .client import Client
 from .errors import (
     Error,
     ForkedError,
-    HostError,
     InCallbackError,
     InvalidError,
-    StartError,
     StateError,
     TimeoutError,
     error_of,
@@ -40,24 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["Engine", "run"]
 
 EXIT_S = 5.0  # how long the end of the interpreter waits for engines that still run
-BUFFERED = 4096  # messages that iteration keeps ready
 _ALL = 2**32 - 1
 _live: weakref.WeakSet[Engine] = weakref.WeakSet()
-
-
-class _Request:
-    """Waits for one message."""
-
-    def __init__(self, match: Callable[[Message], object]) -> None:
-        self.match, self.came = match, threading.Event()
-        self.reply: Message | None = None
-
-    def offer(self, message: Message) -> bool:
-        if self.came.is_set() or not self.match(message):
-            return False
-        self.reply = message
-        self.came.set()
-        return True
 
 
 class _Crew:
@@ -72,11 +54,6 @@ class _Crew:
         for _ in self.threads:
             lib.wsc_loop_wake(self.loop)
 
-    def join(self) -> None:
-        for thread in self.threads:
-            if thread is not threading.current_thread():
-                thread.join()
-
 
 class Engine(EngineBase):
     """Connects, calls the client back, notices a lost connection, reconnects, stops.
@@ -90,6 +67,8 @@ class Engine(EngineBase):
 
     Callbacks run on reader_count threads (1) of the engine's own, from start() until the run has ended. Every method may be called from any
     thread, and from callbacks. Blocking ones can be interrupted by Ctrl-C within 0.1 s, and leave the engine as it was."""
+
+    _session_type = Session
 
     def __init__(
         self,
@@ -116,9 +95,14 @@ class Engine(EngineBase):
         self._readers = int(options.get("reader_count", 1))
         self._crew = _Crew(loop)
         self._callers: set[int] = set()
-        self._requests: list[_Request] = []
+        self._requests: list[Request] = []
         self._buffer: deque[Message] = deque()
-        self._buffered = threading.Condition()
+        self._buffered, self._replied = threading.Condition(), threading.Condition()
+
+    @property
+    def session(self) -> Session | None:
+        """The session that is open now; None between sessions."""
+        return cast("Session | None", super().session)
 
     def __enter__(self) -> Self:
         self.start()
@@ -148,11 +132,11 @@ class Engine(EngineBase):
         except (StateError, InvalidError, ForkedError):
             raise
         except Error as error:
-            self._dismiss(join=False)
+            self._dismiss(self._crew)
             raise start_error(error)  # noqa: B904 - it has its cause
         except BaseException:
             if self.state == State.STOPPED:
-                self._dismiss(join=False)
+                self._dismiss(self._crew)
             raise
 
     def stop(self, timeout: float | None = None) -> None:
@@ -163,7 +147,7 @@ class Engine(EngineBase):
             lib.wsc_engine_exit(self._c)
             return
         wait(lib.wsc_engine_stop_begin, self._c, Deadline(timeout).context(), cancel=False)
-        self._dismiss(join=True)
+        self._dismiss(self._crew, join=True)
 
     def wait(self, timeout: float | None = None) -> StopReason:
         """Until the run has ended: what main() calls. -> why (a stop, an exit); raises the error of a run that was lost or gave up, and what a
@@ -229,17 +213,18 @@ class Engine(EngineBase):
         session.send() and session.read()."""
         if self._inside() and not self._share:
             raise InCallbackError("request inside a callback waits for itself; use session.send() and session.read()")
-        asked, deadline, session = _Request(match), Deadline(timeout), self._open()
+        asked, deadline, session = Request(match), Deadline(timeout), self._open()
         self._requests.append(asked)
         try:
             session.send(data, timeout)
-            while not asked.came.wait(deadline.slice_ns() / 1e9):
-                if session.closed:
+            while not asked.came:
+                with self._replied:
+                    self._replied.wait_for(lambda: asked.came, deadline.slice_ns() / 1e9)
+                if not asked.came and session.closed:
                     raise session_closed(session)
-                if deadline.over():
+                if not asked.came and deadline.over():
                     raise TimeoutError(f"request: no matching reply within {timeout} s")
-            assert asked.reply is not None
-            return asked.reply
+            return asked.answer()
         finally:
             self._requests.remove(asked)
 
@@ -302,13 +287,14 @@ class Engine(EngineBase):
             crew.threads.append(thread)
             thread.start()
 
-    def _dismiss(self, join: bool) -> None:
-        """Ends the threads of the run, and waits for them: only when none of them is in a callback any more."""
-        self._crew.dismiss()
+    def _dismiss(self, crew: _Crew, join: bool = False) -> None:
+        """Ends the threads of a run, and waits for them; join = False: not for those in a callback, which need not be woken either."""
+        crew.dismiss()
         with self._buffered:
             self._buffered.notify_all()
-        if join:
-            self._crew.join()
+        for thread in crew.threads:
+            if thread is not threading.current_thread() and (join or thread.ident not in self._callers):
+                thread.join(None if join else SLICE_S)
 
     def _stand_in(self, crew: _Crew) -> None:
         """A thread more, which sleeps unless all others are in callbacks for long."""
@@ -333,9 +319,9 @@ class Engine(EngineBase):
             elif ev.type == EventType.OP_DONE:
                 lib.wsc_event_done(ev, NULL)
             else:
-                self._on_event(ev, me)
+                self._on_event(ev, crew, me)
 
-    def _on_event(self, ev: CData, me: int) -> None:
+    def _on_event(self, ev: CData, crew: _Crew, me: int) -> None:
         result, failure, stopped = None, None, ev.type == EventType.STOPPED
         self._callers.add(me)
         try:
@@ -347,10 +333,10 @@ class Engine(EngineBase):
         finally:
             self._callers.discard(me)
         if stopped:
-            self._crew.over = True  # before wait() returns: the next start has threads of its own
+            crew.over = True  # before wait() returns: the next start has threads of its own
         self._answer(ev, result, failure)
         if stopped:
-            self._dismiss(join=False)
+            self._dismiss(crew)
 
     def _on_batch(self, ev: CData, reply: CData) -> None:
         reply.consumed = 0
@@ -362,7 +348,7 @@ class Engine(EngineBase):
         try:
             while True:
                 try:
-                    self._deliver(ev, reply, session)
+                    self._deliver(ev, reply, cast(Session, session))
                     break
                 except BaseException as raised:
                     self._failed(raised)
@@ -403,33 +389,15 @@ class Engine(EngineBase):
                 return
 
     def _asked(self, message: Message) -> bool:
-        return any(asked.offer(message) for asked in list(self._requests))
+        found = any(asked.offer(message) for asked in list(self._requests))
+        if found:
+            with self._replied:
+                self._replied.notify_all()
+        return found
 
     def _offered(self, session: Session, message: Message) -> None:
         if not self._asked(message):
             self.client.on_message(session, message)
-
-
-def start_error(error: Error) -> StartError:
-    """The library's error of a start, whose cause is what a user wants to catch: where a callback raised, that very exception."""
-    cause: BaseException = error.__cause__ or error
-    while isinstance(cause, HostError) and cause.__cause__ is not None:
-        cause = cause.__cause__
-    made = StartError(str(error))
-    made.status, made.close_code, made.os_error = error.status, error.close_code, error.os_error
-    made.http_status, made.response = error.http_status, error.response
-    made.__cause__ = cause
-    return made
-
-
-def session_closed(session: Session) -> Error:
-    """The error for whoever waited on a session that has ended."""
-    from .errors import ClosedError
-
-    close = session.closed
-    made = ClosedError(f"the session has ended: {close.code} {close.reason}" if close else "the session has ended")
-    made.close_code = close.code if close else 0
-    return made
 
 
 class _Callables(Client):

@@ -14,7 +14,7 @@ from ._native import NULL, Deadline, address, call, check, in_slices, sized, tex
 from .errors import error_of, take_error
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
+    from typing_extensions import Buffer, Self
 
     from ._core import CData
 
@@ -22,7 +22,7 @@ __all__ = ["Attempt", "Close", "Message", "Response", "Session"]
 
 Message = str | bytes
 
-_AT_ONCE = sized("wsc_context", deadline_ns=1)  # long past: now or not at all
+AT_ONCE = sized("wsc_context", deadline_ns=1)  # long past: now or not at all
 
 
 class Headers(Mapping[str, str]):
@@ -109,7 +109,7 @@ class Close:
         )
 
 
-def _payload(data: Message | Buffer) -> tuple[int, bytes]:
+def payload_of(data: Message | Buffer) -> tuple[int, bytes]:
     if isinstance(data, str):
         return lib.WSC_TEXT, data.encode()
     if isinstance(data, bytes):
@@ -121,9 +121,9 @@ def _payload(data: Message | Buffer) -> tuple[int, bytes]:
 
 def send(write, begin, target: CData, data: Message | Buffer, timeout: float | None) -> None:  # type: ignore[no-untyped-def]
     """One message, whole. It leaves at once where there is room; else it waits in slices, so that a signal gets through."""
-    kind, payload = _payload(data)
+    kind, payload = payload_of(data)
     error = ffi.new("wsc_error **")
-    status = write(target, _AT_ONCE, kind, payload, len(payload), error)
+    status = write(target, AT_ONCE, kind, payload, len(payload), error)
     if status == 0:
         return
     if status not in (lib.WSC_ERR_QUEUE_FULL, lib.WSC_ERR_TIMEOUT, lib.WSC_ERR_CANCELED) or timeout == 0:
@@ -132,10 +132,8 @@ def send(write, begin, target: CData, data: Message | Buffer, timeout: float | N
     wait(begin, target, Deadline(timeout).context(), kind, payload, len(payload))
 
 
-class Session:
-    """One connection of an engine, from on_open to on_close. Any thread may use it; when it is over its sends raise ClosedError.
-
-    id: a UUID · epoch: 1, 2, 3 … in a run · received_ns: in on_message, when that message was read from the socket (Unix time, ns)."""
+class SessionBase:
+    """What sessions of threads and of asyncio share."""
 
     __slots__ = ("_c", "_connection", "_raw", "epoch", "id", "received_ns")
 
@@ -172,6 +170,31 @@ class Session:
         ns = lib.wsc_connection_last_rtt_ns(self._connection)
         return None if ns < 0 else ns / 1e9
 
+    @contextlib.contextmanager
+    def corked(self) -> Iterator[Self]:
+        """`with session.corked():` what is sent meanwhile, by any thread, leaves together at the end."""
+        lib.wsc_connection_cork(self._connection)
+        try:
+            yield self
+        finally:
+            call(lib.wsc_connection_uncork, self._connection)
+
+    def restart(self) -> None:
+        """Ends this session, when the running callbacks have returned, and connects anew. A newer session is not touched."""
+        lib.wsc_session_restart(self._c)
+
+    def exit(self) -> None:
+        """Ends the run, when the running callbacks have returned."""
+        lib.wsc_session_exit(self._c)
+
+
+class Session(SessionBase):
+    """One connection of an engine, from on_open to on_close. Any thread may use it; when it is over its sends raise ClosedError.
+
+    id: a UUID · epoch: 1, 2, 3 … in a run · received_ns: in on_message, when that message was read from the socket (Unix time, ns)."""
+
+    __slots__ = ()
+
     def send(self, data: Message | Buffer, timeout: float | None = None) -> None:
         """Sends one whole message: str as text, bytes as binary. Waits for room up to timeout seconds (None: without a limit).
 
@@ -181,19 +204,10 @@ class Session:
     def send_many(self, messages: Iterable[Message], timeout: float | None = None) -> None:
         """Sends them in order, in as few writes to the socket as they fit."""
         context = Deadline(timeout).context()
-        held = tuple(m if isinstance(m, (str, bytes)) else _payload(m)[1] for m in messages)
+        held = tuple(m if isinstance(m, (str, bytes)) else payload_of(m)[1] for m in messages)
         status, error = _batch.send_many(address(self._connection), address(context) if context else 0, held)
         if status < 0:
             raise take_error(status, ffi.new("wsc_error **", ffi.cast("wsc_error *", error)))
-
-    @contextlib.contextmanager
-    def corked(self) -> Iterator[Session]:
-        """`with session.corked():` what is sent meanwhile, by any thread, leaves together at the end."""
-        lib.wsc_connection_cork(self._connection)
-        try:
-            yield self
-        finally:
-            call(lib.wsc_connection_uncork, self._connection)
 
     def ping(self, timeout: float | None = None) -> float:
         """-> seconds until its pong. Raises ClosedError, TimeoutError."""
@@ -224,14 +238,6 @@ class Session:
     def close(self, code: int = 1000, reason: str = "", timeout: float | None = None) -> None:
         """Closes it with a close frame and waits for the peer's. The engine reconnects afterwards; exit() ends the run."""
         wait(lib.wsc_connection_close_begin, self._connection, Deadline(timeout).context(), code, reason.encode())
-
-    def restart(self) -> None:
-        """Ends this session, when the running callbacks have returned, and connects anew. A newer session is not touched."""
-        lib.wsc_session_restart(self._c)
-
-    def exit(self) -> None:
-        """Ends the run, when the running callbacks have returned."""
-        lib.wsc_session_exit(self._c)
 
 
 class Attempt:

@@ -1,0 +1,463 @@
+"""The engine for asyncio, also under uvloop: the names of wscengine.Engine, awaited.
+
+All engines of one event loop share one loop of the library, which the event loop watches by one file descriptor: no thread an engine. (The
+process's standby thread answers pings while the event loop is blocked.)"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import weakref
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextvars import ContextVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, cast
+
+from . import _batch
+from ._abi import EventType, MessageType, State, StopReason
+from ._base import BUFFERED, CallbackErrors, EngineBase, Request, session_closed, start_error
+from ._core import ffi, lib
+from ._native import NULL, Deadline, address, call, check, sized
+from .client import Client
+from .errors import ClosedError, Error, ForkedError, InCallbackError, InvalidError, StateError, TimeoutError, error_of
+from .session import AT_ONCE, Message, SessionBase, payload_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer, Self, Unpack
+
+    from ._abi import EngineOptions
+    from ._core import CData
+
+__all__ = ["Engine", "Session"]
+
+TURN = 32  # events between two looks of the event loop at others
+_inside: ContextVar[Engine | None] = ContextVar("wscengine_inside", default=None)
+_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = weakref.WeakKeyDictionary()
+
+
+class _Loop:
+    """The library's loop for one event loop; watched while engines run."""
+
+    def __init__(self, home: asyncio.AbstractEventLoop) -> None:
+        made = ffi.new("wsc_loop **")
+        call(lib.wsc_loop_new, NULL, made)
+        self.c = ffi.gc(made[0], lib.wsc_loop_free)
+        self.home = weakref.ref(home)
+        self.engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+        self.running: set[Engine] = set()
+        self.waiters: dict[int, asyncio.Future[None]] = {}
+        self.tokens = 0
+        self.free: list[CData] = []
+
+    def watch(self, engine: Engine) -> None:
+        home = self.home()
+        if home is not None and not self.running and not self.waiters:
+            home.add_reader(lib.wsc_loop_fd(self.c), self.turn)
+        self.running.add(engine)
+
+    def rest(self) -> None:
+        """Nobody needs it any more, for now."""
+        home = self.home()
+        if home is not None and not self.running and not self.waiters and not home.is_closed():
+            home.remove_reader(lib.wsc_loop_fd(self.c))
+
+    def turn(self) -> None:
+        for _ in range(TURN):
+            ev = self.free.pop() if self.free else sized("wsc_event")
+            if lib.wsc_loop_next(self.c, 0, ev) != 0:
+                self.free.append(ev)
+                return
+            self.handle(ev)
+
+    def give_back(self, ev: CData) -> None:
+        ffi.memmove(ev, sized("wsc_event"), ffi.sizeof("wsc_event"))
+        self.free.append(ev)
+
+    def handle(self, ev: CData) -> None:
+        if ev.type == EventType.OP_DONE:
+            waiter = self.waiters.pop(ev.token, None)
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
+            lib.wsc_event_done(ev, NULL)
+            self.give_back(ev)
+            return
+        engine = next(e for e in self.engines if e._c == ev.engine)
+        if ev.type == EventType.LOG:
+            engine._log(ev)
+            self.give_back(ev)
+        else:
+            engine._begin(ev)
+
+    async def wait(self, begin: Callable[..., int], *arguments: Any, cancel: bool = True) -> CData:
+        """Begins an operation and awaits it; its cancellation cancels it, unless it is told not to."""
+        made, error = ffi.new("wsc_op **"), ffi.new("wsc_error **")
+        self.tokens += 1
+        token, home = self.tokens, asyncio.get_running_loop()
+        check(begin(*arguments, token, made, error), error)
+        op = ffi.gc(made[0], lib.wsc_op_unref)
+        if not self.running and not self.waiters:
+            home.add_reader(lib.wsc_loop_fd(self.c), self.turn)
+        waiter = self.waiters[token] = home.create_future()
+        try:
+            await asyncio.shield(waiter)
+        except asyncio.CancelledError:
+            if cancel:
+                lib.wsc_op_cancel(op)
+                while lib.wsc_op_pending(op):  # so that nothing of it goes on behind
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.sleep(0.001)
+            raise
+        finally:
+            self.rest()
+        check(lib.wsc_op_status(op, error), error)
+        return op
+
+
+def _loop() -> _Loop:
+    home = asyncio.get_running_loop()
+    found = _loops.get(home)
+    if found is None:
+        found = _loops[home] = _Loop(home)
+    return found
+
+
+class Session(SessionBase):
+    """One connection of an aio.Engine; see wscengine.Session. Its waiting methods are awaited."""
+
+    __slots__ = ("loop",)
+
+    def __init__(self, session: CData, raw: bool) -> None:
+        super().__init__(session, raw)
+        self.loop = _loop()
+
+    async def send(self, data: Message | Buffer, timeout: float | None = None) -> None:
+        """Sends one whole message: str as text, bytes as binary. Waits for room up to timeout seconds (None: without a limit)."""
+        write, begin = lib.wsc_connection_write, lib.wsc_connection_write_begin
+        await _send(self.loop, write, begin, self._connection, data, timeout)
+
+    async def send_many(self, messages: Iterable[Message], timeout: float | None = None) -> None:
+        """Sends them in order, in as few writes to the socket as they fit."""
+        with self.corked():
+            for message in messages:
+                await self.send(message, timeout)
+
+    async def ping(self, timeout: float | None = None) -> float:
+        """-> seconds until its pong."""
+        op = await self.loop.wait(lib.wsc_connection_ping_begin, self._connection, Deadline(timeout).context())
+        return float(lib.wsc_op_rtt_ns(op) / 1e9)
+
+    async def read(self, timeout: float | None = None) -> Message:
+        """The next message, inside a callback or while the engine is paused."""
+        op = await self.loop.wait(lib.wsc_connection_read_begin, self._connection, Deadline(timeout).context())
+        out = sized("wsc_message")
+        lib.wsc_op_take_message(op, out)
+        try:
+            payload: bytes = ffi.buffer(out.data, out.length)[:]
+            return payload.decode() if out.type == MessageType.TEXT and not self._raw else payload
+        finally:
+            lib.wsc_message_free(out)
+
+    async def close(self, code: int = 1000, reason: str = "", timeout: float | None = None) -> None:
+        """Closes it with a close frame and waits for the peer's. The engine reconnects afterwards; exit() ends the run."""
+        context = Deadline(timeout).context()
+        await self.loop.wait(lib.wsc_connection_close_begin, self._connection, context, code, reason.encode())
+
+
+async def _send(
+    loop: _Loop, write: Callable[..., int], begin: Callable[..., int], target: CData, data: Any, timeout: float | None
+) -> None:
+    kind, payload = payload_of(data)
+    error = ffi.new("wsc_error **")
+    status = write(target, AT_ONCE, kind, payload, len(payload), error)
+    if status in (lib.WSC_ERR_QUEUE_FULL, lib.WSC_ERR_TIMEOUT, lib.WSC_ERR_CANCELED) and timeout != 0:
+        lib.wsc_error_unref(error[0])
+        await loop.wait(begin, target, Deadline(timeout).context(), kind, payload, len(payload))
+        return
+    check(status, error)
+
+
+class Engine(EngineBase):
+    """wscengine.Engine for asyncio: made and used on one event loop. Callbacks are plain functions or `async def`, which are awaited one after
+    another: no further event of this engine is taken while one waits; the library reads on into its bounded queue, and answers pings. Make it inside a
+    coroutine. See wscengine.Engine for its arguments; reader_count is always 1."""
+
+    _session_type = Session
+
+    def __init__(
+        self,
+        url: str,
+        client: Client | None = None,
+        *,
+        raw_text: bool = False,
+        callback_errors: CallbackErrors = "continue",
+        **options: Unpack[EngineOptions],
+    ) -> None:
+        if options.get("reader_count", 1) != 1:
+            raise InvalidError("reader_count is always 1 with asyncio")
+        self._home = _loop()
+        super().__init__(
+            url,
+            client,
+            self._home.c,
+            raw_text=raw_text,
+            memoryviews=False,
+            callback_errors=callback_errors,
+            options=dict(options),
+        )
+        self._home.engines.add(self)
+        self._awaits = inspect.iscoroutinefunction(self.client.on_message)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._buffer: deque[Message] = deque()
+        self._changed = asyncio.Event()
+        self._requests: list[Request] = []
+        self._reply = sized("wsc_reply")
+        self._pause_holder: asyncio.Task[Any] | None = None
+        self._pause_depth = 0
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(StateError, ForkedError):
+            await self.stop()
+
+    # ---- verbs ----
+
+    @property
+    def session(self) -> Session | None:
+        """The session that is open now; None between sessions."""
+        return cast("Session | None", super().session)
+
+    async def start(self, timeout: float | None = None) -> None:
+        """Connects, and returns when on_open has; see wscengine.Engine.start."""
+        if _inside.get() is self:
+            raise InCallbackError("start inside a callback would wait for itself")
+        if self.state != State.STOPPED:
+            raise StateError("start: the engine is running already")
+        self._interrupt = None
+        self._home.watch(self)
+        try:
+            await self._home.wait(lib.wsc_engine_start_begin, self._c, Deadline(timeout).context())
+        except (StateError, InvalidError, ForkedError):
+            raise
+        except Error as error:
+            raise start_error(error)  # noqa: B904 - it has its cause
+        finally:
+            if self.state == State.STOPPED:
+                self._leave()
+
+    async def stop(self, timeout: float | None = None) -> None:
+        """Calls on_close, closes, and returns when no callback runs or will run. Inside a callback it acts as exit() and returns at once."""
+        if _inside.get() is self:
+            lib.wsc_engine_exit(self._c)
+            return
+        await self._home.wait(lib.wsc_engine_stop_begin, self._c, Deadline(timeout).context(), cancel=False)
+
+    async def wait(self, timeout: float | None = None) -> StopReason:
+        """Until the run has ended; see wscengine.Engine.wait."""
+        if _inside.get() is self:
+            raise InCallbackError("wait inside a callback would wait for itself")
+        op = await self._home.wait(lib.wsc_engine_wait_begin, self._c, Deadline(timeout).context())
+        if self._interrupt is not None:
+            raise self._interrupt
+        error = ffi.new("wsc_error **")
+        try:
+            lib.wsc_op_status(op, error)
+            why = error_of(error[0])
+        finally:
+            lib.wsc_error_unref(error[0])
+        if why is not None:
+            raise why
+        return self.stop_reason
+
+    async def is_started(self) -> bool:
+        """Whether a run is on; waits while it is starting or stopping, but not inside a callback."""
+        if _inside.get() is self:
+            return self.state not in (State.STOPPED, State.STOPPING)
+        while (state := self.state) in (State.STARTING, State.STOPPING):
+            await asyncio.sleep(0.005)
+        return state != State.STOPPED
+
+    async def send(self, data: Message | Buffer, timeout: float | None = None) -> None:
+        """Sends one message on the session that is open: str as text, bytes as binary."""
+        await _send(self._home, lib.wsc_engine_write, lib.wsc_engine_write_begin, self._c, data, timeout)
+
+    async def send_many(self, messages: Iterable[Message], timeout: float | None = None) -> None:
+        """Sends them in order, in as few writes to the socket as they fit."""
+        await self._open().send_many(messages, timeout)
+
+    async def ping(self, timeout: float | None = None) -> float:
+        """-> seconds until the pong."""
+        return await self._open().ping(timeout)
+
+    @contextlib.asynccontextmanager
+    async def paused(self, timeout: float | None = None) -> AsyncIterator[Self]:
+        """`async with engine.paused():` no message is taken meanwhile but by session.read(); nests in one task."""
+        mine = asyncio.current_task()
+        if self._pause_depth == 0 or self._pause_holder is not mine:
+            await self._home.wait(lib.wsc_engine_pause_begin, self._c, Deadline(timeout).context())
+            self._pause_holder, self._pause_depth = mine, 0
+        self._pause_depth += 1
+        try:
+            yield self
+        finally:
+            self._pause_depth -= 1
+            if self._pause_depth == 0:
+                self._pause_holder = None
+                lib.wsc_engine_resume(self._c)
+
+    async def request(
+        self, data: Message | Buffer, match: Callable[[Message], object], timeout: float | None = None
+    ) -> Message:
+        """Sends data and waits for the message for which match(message) is true; on_message does not get that one."""
+        if _inside.get() is self:
+            raise InCallbackError("request inside a callback waits for itself; use session.send() and session.read()")
+        asked, deadline, session = Request(match), Deadline(timeout), self._open()
+        self._requests.append(asked)
+        try:
+            await session.send(data, timeout)
+            while not asked.came:
+                self._changed.clear()
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), deadline.slice_ns() / 1e9)
+                if not asked.came and session.closed:
+                    raise session_closed(session)
+                if not asked.came and deadline.over():
+                    raise TimeoutError(f"request: no matching reply within {timeout} s")
+            return asked.answer()
+        finally:
+            self._requests.remove(asked)
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        """Messages across all sessions, until the run ends; raises what wait() raises. For a client without on_message."""
+        if not self._iterated:
+            raise TypeError("iterate over an engine whose client has no on_message: messages go to one of the two")
+        while True:
+            while not self._buffer and self in self._home.running:
+                self._changed.clear()
+                await self._changed.wait()
+            if not self._buffer:
+                break
+            message = self._buffer.popleft()
+            self._changed.set()
+            yield message
+        await self.wait()
+
+    # ---- events ----
+
+    def _open(self) -> Session:
+        session = self.session
+        if session is None:
+            raise ClosedError("no session is open")
+        return session
+
+    def _leave(self) -> None:
+        self._home.running.discard(self)
+        self._home.rest()
+        self._changed.set()
+
+    def _begin(self, ev: CData) -> None:
+        """Handles an event at once where nothing has to be awaited, else in a task."""
+        token = _inside.set(self)
+        try:
+            steps = self._batch(ev) if ev.type == EventType.BATCH else self._event(ev)
+            try:
+                awaited = steps.send(None)
+            except StopIteration:
+                self._home.give_back(ev)
+                return
+            task = asyncio.get_running_loop().create_task(self._go_on(steps, awaited, ev))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        finally:
+            _inside.reset(token)
+
+    async def _go_on(self, steps: Any, awaited: Any, ev: CData) -> None:
+        """The rest of an event's handling: each awaitable that it yields."""
+        while True:
+            result, failure = None, None
+            try:
+                result = await awaited
+            except BaseException as raised:
+                failure = raised
+            try:
+                awaited = steps.send(result) if failure is None else steps.throw(failure)
+            except StopIteration:
+                self._home.give_back(ev)
+                return
+
+    def _event(self, ev: CData) -> Any:
+        result, failure, stopped = None, None, ev.type == EventType.STOPPED
+        try:
+            made = self._call_for(ev)
+            if made is not None:
+                result = made[0](*made[1])
+                if inspect.isawaitable(result):
+                    result = yield result
+        except BaseException as raised:
+            failure = raised
+        self._answer(ev, result, failure)
+        if stopped:
+            self._leave()
+
+    def _batch(self, ev: CData) -> Any:
+        reply, session = self._reply, self._session
+        reply.consumed = 0
+        if session is None or not lib.wsc_event_enter(ev):
+            lib.wsc_event_done(ev, reply)
+            return
+        session.received_ns = ev.received_ns
+        steps = self._keep(ev) if self._iterated else self._deliver(ev, session)
+        try:
+            yield from steps
+        finally:
+            lib.wsc_event_done(ev, reply)
+            lib.wsc_event_leave(ev)
+
+    def _deliver(self, ev: CData, session: Any) -> Any:
+        at, reply = address(ev), address(self._reply)
+        while True:
+            try:
+                if not self._bulk and not self._awaits and not self._requests:
+                    _batch.deliver(at, reply, self._raw, False, self.client.on_message, session)
+                    return
+                messages = _batch.collect(at, reply, self._raw, 2**32 - 1 if self._bulk else 1)
+                if not messages:
+                    return
+                if self._requests:
+                    messages = [m for m in messages if not self._asked(m)]
+                result = None
+                if self._bulk and messages:
+                    result = self.client.on_messages(session, messages)
+                elif messages:
+                    result = self.client.on_message(session, messages[0])
+                if inspect.isawaitable(result):
+                    yield result
+            except BaseException as raised:
+                self._failed(raised)
+
+    def _keep(self, ev: CData) -> Any:
+        """A batch for iteration. Where there is no room it waits, and the queue behind it fills, and then the peer's socket."""
+        while True:
+            room = BUFFERED - len(self._buffer)
+            if room > 0:
+                messages = _batch.collect(address(ev), address(self._reply), self._raw, room)
+                self._buffer.extend(m for m in messages if not (self._requests and self._asked(m)))
+                self._changed.set()
+                if self._reply.consumed >= ev.count or not messages:
+                    return
+            elif self._control[0]:
+                return
+            else:
+                yield asyncio.sleep(0.002 if self._buffer else 0)
+
+    def _asked(self, message: Message) -> bool:
+        found = any(asked.offer(message) for asked in self._requests)
+        if found:
+            self._changed.set()
+        return found

@@ -1,0 +1,298 @@
+"""wscengine.aio.Engine against a real server, under asyncio and under uvloop."""
+
+import asyncio
+import contextlib
+import os
+import threading
+
+import pytest
+import uvloop
+import wscengine
+from wscengine import aio
+
+PATIENCE = 20
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request):
+    """Runs a coroutine to its end; never longer than PATIENCE."""
+
+    def start(coroutine):
+        limited = asyncio.wait_for(coroutine, PATIENCE)
+        return asyncio.run(limited) if request.param == "asyncio" else uvloop.run(limited)
+
+    return start
+
+
+class Recorder(wscengine.Client):
+    def __init__(self):
+        self.messages = []
+
+    def on_message(self, session, message):
+        self.messages.append(message)
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.002)
+
+
+def test_plain_callbacks(server, run):
+    client, sent = Recorder(), [m for i in range(2000) for m in (f"ä {i}", b"%d" % i)]
+
+    async def main():
+        async with aio.Engine(echo.url, client) as engine:
+            await engine.send_many(sent)
+            await until(lambda: len(client.messages) == len(sent))
+            assert await engine.ping() > 0
+
+    echo = server()
+    run(main())
+    assert client.messages == sent
+
+
+def test_callbacks_that_are_coroutines_are_awaited_one_after_another(server, run):
+    running, seen = [], []
+
+    class Slow(wscengine.Client):
+        async def on_open(self, session, response, restarting):
+            await session.send("first")
+            assert await session.read(PATIENCE) == "first"
+
+        async def on_message(self, session, message):
+            running.append(message)
+            await asyncio.sleep(0.001)
+            assert running == [message]
+            running.clear()
+            seen.append(message)
+
+        async def on_close(self, session, close):
+            await asyncio.sleep(0.001)
+            assert running == []
+            return 4001, "enough"
+
+    async def main():
+        async with aio.Engine(echo.url, Slow()) as engine:
+            await engine.send_many([str(i) for i in range(50)])
+            await until(lambda: len(seen) == 50)
+
+    echo = server()
+    run(main())
+    assert seen == [str(i) for i in range(50)]
+
+
+def test_bulk_and_raw_text(server, run):
+    lists = []
+
+    class Bulk(wscengine.Client):
+        async def on_messages(self, session, messages):
+            lists.append(messages)
+
+    async def main():
+        async with aio.Engine(echo.url, Bulk(), raw_text=True) as engine:
+            await engine.send_many(["ä"] * 3000)
+            await until(lambda: sum(map(len, lists)) == 3000)
+
+    echo = server()
+    run(main())
+    assert {m for messages in lists for m in messages} == {"ä".encode()} and len(lists) < 3000
+
+
+def test_iteration_across_reconnects(server, run):
+    feed, seen = server(lambda c: (c.send(f"session {len(feed.paths)}"), c.close(1012))), []
+
+    async def main():
+        engine = aio.Engine(feed.url, stable_after=0)
+        await engine.start()
+        async for message in engine:
+            seen.append(message)
+            if len(seen) == 3:
+                engine.exit()
+
+    run(main())
+    assert seen == ["session 1", "session 2", "session 3"]
+
+
+def test_iteration_raises_when_the_engine_gave_up(server, run):
+    async def main():
+        engine = aio.Engine(feed.url, auto_reconnect=False)
+        await engine.start()
+        return [message async for message in engine]
+
+    feed = server(lambda connection: connection.send("last"))
+    with pytest.raises(wscengine.ClosedError):
+        run(main())
+
+
+def test_who_does_not_iterate_loses_nothing(server, run):
+    sent = [str(i) for i in range(20_000)]
+
+    async def main():
+        seen = []
+        async with aio.Engine(echo.url) as engine:
+            await engine.send_many(sent)
+            async for message in engine:
+                seen.append(message)
+                if len(seen) == len(sent):
+                    return seen
+
+    echo = server()
+    assert run(main()) == sent
+
+
+def test_requests_at_once(server, run):
+    def script(connection):
+        for message in connection:
+            connection.send("news")
+            connection.send(f"reply to {message}")
+
+    client = Recorder()
+
+    async def main():
+        async with aio.Engine(feed.url, client) as engine:
+            asked = [engine.request(str(i), lambda m, i=i: m == f"reply to {i}", PATIENCE) for i in range(20)]
+            replies = await asyncio.gather(*asked)
+            with pytest.raises(wscengine.TimeoutError):
+                await engine.request("x", lambda m: False, 0.05)
+            return replies
+
+    feed = server(script)
+    assert run(main()) == [f"reply to {i}" for i in range(20)]
+    assert client.messages.count("news") == len(client.messages) - 1
+
+
+def test_many_engines_share_one_loop_and_no_thread(server, run):
+    clients = [Recorder() for _ in range(100)]
+
+    async def main():
+        before = threading.active_count(), len(os.listdir("/proc/self/task"))
+        async with contextlib.AsyncExitStack() as stack:
+            engines = [aio.Engine(echo.url, client) for client in clients]
+            await asyncio.gather(*(stack.enter_async_context(engine) for engine in engines))
+            await asyncio.gather(*(engine.send("x") for engine in engines))
+            await until(lambda: all(client.messages == ["x"] for client in clients))
+            server_threads = threading.active_count() - before[0]
+            assert len(os.listdir("/proc/self/task")) - before[1] - server_threads <= 2
+
+    echo = server()
+    run(main())
+
+
+def test_cancellation_ends_a_start_and_nothing_goes_on(run):
+    import socket
+
+    async def main(port):
+        engine = aio.Engine(f"ws://127.0.0.1:{port}/")
+        task = asyncio.create_task(engine.start())
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert engine.state == wscengine.State.STOPPED
+        with pytest.raises(wscengine.StartError) as raised:
+            await engine.start(timeout=0.1)
+        assert isinstance(raised.value.__cause__, TimeoutError)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        run(main(silent.getsockname()[1]))
+
+
+def test_exceptions_keep_their_identity_and_follow_the_policy(server, run, caplog):
+    mine = KeyError("mine")
+
+    class Refuser(wscengine.Client):
+        async def on_open(self, session, response, restarting):
+            raise mine
+
+    class Raiser(wscengine.Client):
+        async def on_message(self, session, message):
+            raise mine
+
+    async def main():
+        with pytest.raises(wscengine.StartError) as raised:
+            await aio.Engine(echo.url, Refuser()).start()
+        assert raised.value.__cause__ is mine
+        engine = aio.Engine(echo.url, Raiser(), callback_errors="stop")
+        await engine.start()
+        await engine.send("x")
+        with pytest.raises(KeyError):
+            await engine.wait()
+
+    echo = server()
+    run(main())
+    mine.__traceback__ = None
+    caplog.clear()
+
+
+def test_verbs_inside_callbacks(server, run):
+    said = []
+
+    class Client(wscengine.Client):
+        async def on_message(self, session, message):
+            for verb in (self.engine.start, self.engine.wait, lambda: self.engine.request("x", bool)):
+                with contextlib.suppress(wscengine.InCallbackError):
+                    await verb()
+                    said.append(verb)
+            await self.engine.stop()
+
+    async def main():
+        client = Client()
+        client.engine = aio.Engine(echo.url, client)
+        await client.engine.start()
+        await client.engine.send("x")
+        assert await client.engine.wait() == wscengine.StopReason.BY_EXIT
+        del client.engine
+
+    echo = server()
+    run(main())
+    assert said == []
+
+
+def test_a_callback_that_never_returns_does_not_stop_keepalive(server, run, caplog):
+    pongs = []
+
+    class Stuck(wscengine.Client):
+        async def on_message(self, session, message):
+            await asyncio.Event().wait()
+
+    def script(connection):
+        connection.send("x")
+        for _ in range(3):
+            pongs.append(connection.ping().wait(PATIENCE))
+        connection.recv()
+
+    async def main():
+        engine = aio.Engine(feed.url, Stuck(), callback_grace=0.1, auto_reconnect=False)
+        await engine.start()
+        await until(lambda: len(pongs) == 3)
+        with contextlib.suppress(wscengine.TimeoutError):
+            await engine.stop(0.5)
+        for task in list(engine._tasks):
+            task.cancel()
+        await engine.stop()
+
+    feed = server(script)
+    run(main())
+    assert pongs == [True] * 3
+    caplog.clear()  # its records hold tracebacks, which hold the engine
+
+
+def test_pings_are_answered_while_the_event_loop_is_blocked(server, run):
+    import time
+
+    pongs = []
+
+    def script(connection):
+        connection.recv()
+        pongs.extend(connection.ping().wait(PATIENCE) for _ in range(2))
+
+    async def main():
+        async with aio.Engine(feed.url, Recorder(), auto_reconnect=False) as engine:
+            await engine.send("go")
+            end = time.monotonic() + PATIENCE
+            while len(pongs) < 2 and time.monotonic() < end:
+                time.sleep(0.01)  # on purpose: nobody else runs here
+
+    feed = server(script)
+    run(main())
+    assert pongs == [True] * 2
