@@ -1,4 +1,5 @@
 """The other side of wsc and of the examples: servers by the third-party `websockets` package, and running programs."""
+import contextlib
 import os
 import pathlib
 import queue
@@ -55,6 +56,11 @@ class Session:
         return received and (received.code, received.reason)
 
 
+def reads(session):
+    """A server that only listens."""
+    session.read_on()
+
+
 class Server:
     """Runs `script(session)` for each connection, each in a thread of its own."""
 
@@ -88,6 +94,8 @@ class Server:
     def __exit__(self, *exception):
         self.server.shutdown()
         for session in self.all:
+            with contextlib.suppress(OSError):  # close alone would be heard by nobody while a thread still reads from it
+                session.connection.socket.shutdown(socket.SHUT_RDWR)
             session.connection.socket.close()
         self.thread.join(PATIENCE)
 
