@@ -1,5 +1,5 @@
 /* The C driver's rooms: driver_c.c (lines in and out, lanes, latches), driver_callbacks.c (callbacks become events
- * and play their scripts), driver_commands.c (the verbs). The protocol is README.md's. */
+ * and play their scripts), driver_commands.c and driver_connection.c (the verbs), driver_arguments.c (what they carry). The protocol is README.md's. */
 #ifndef DRIVER_H
 #define DRIVER_H
 
@@ -60,8 +60,10 @@ void line_message(struct line *l, int type, const uint8_t *p, size_t n);
 const wsc_tracer *driver_tracer(void);
 int64_t driver_spans_open(void); /* that have not ended */
 
-/* driver_commands.c */
+/* driver_arguments.c */
 void commands_by_adapter(void); /* from here on engines and connections are driven by an adapter */
+
+/* driver_commands.c */
 void run_command(struct scope *s, const struct json *command, struct line *out); /* appends status and results */
 void commands_end(void);                                                         /* frees what is left */
 

@@ -2,7 +2,7 @@
  * engine and appends "status" and whatever else the README promises for it. The same functions serve lanes and the
  * steps of callbacks' scripts. */
 #define _GNU_SOURCE
-#include "driver.h"
+#include "driver_commands.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -13,14 +13,13 @@ enum { KEPT = 8 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* everything below */
 static wsc_engine *current;
-static wsc_connection *own; /* of `connect`: a connection without an engine */
 static struct script *scripts;
 static struct {
   char name[32];
   wsc_session *session;
 } kept[KEPT];
 
-static wsc_engine *engine_of(const struct scope *s) {
+wsc_engine *engine_of(const struct scope *s) {
   if (s->engine) return s->engine;
   pthread_mutex_lock(&lock);
   wsc_engine *e = current;
@@ -28,77 +27,7 @@ static wsc_engine *engine_of(const struct scope *s) {
   return e;
 }
 
-static void end_with(struct line *out, int status, wsc_error *error) {
-  line_text(out, "status", wsc_status_name(status));
-  if (error) line_error(out, "error", error);
-  wsc_error_unref(error);
-}
-
-/* timeout_ms and cancel of a command; NULL when it has neither. */
-static const wsc_context *context_of(const struct json *c, wsc_context *room) {
-  int64_t timeout = json_int(c, "timeout_ms", -1);
-  const char *cancel = json_text(c, "cancel", NULL);
-  if (timeout < 0 && !cancel) return NULL;
-  *room = (wsc_context){.struct_size = sizeof *room};
-  if (timeout >= 0) room->deadline_ns = wsc_now_ns() + timeout * 1000000;
-  if (cancel) room->cancel = cancel_named(cancel);
-  return room;
-}
-
 /* ---- engine ---- */
-
-static int option_id(const char *name) {
-  static const struct {
-    const char *name;
-    int id;
-  } table[] = {
-#define XX(name, id, type, scope, def, min, max, unit, py, flag, go, doc) {#name, id},
-      WSC_OPTION_MAP(XX)
-#undef XX
-  };
-  for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-    if (!strcmp(table[i].name, name)) return table[i].id;
-  return 0;
-}
-
-static int set_option(wsc_options *o, int id, const struct json *value) {
-  int status = WSC_OK;
-  switch (value->type) {
-  case JSON_ARRAY:
-    for (const struct json *item = value->child; item && status == WSC_OK; item = item->next)
-      status = set_option(o, id, item);
-    return status;
-  case JSON_STRING: return wsc_options_set_str(o, id, value->string);
-  case JSON_NUMBER:
-  case JSON_BOOL: return wsc_options_set_int(o, id, value->number);
-  default: return WSC_ERR_INVALID;
-  }
-}
-
-static bool by_adapter;
-
-void commands_by_adapter(void) { by_adapter = true; }
-
-/* The built-in connection again, but behind an adapter's verbs. Options that it refuses are refused once more by who takes them next. */
-static int set_adapter(wsc_options *o) {
-  wsc_adapter vtable = {.struct_size = sizeof vtable};
-  void *self = NULL;
-  int status = wsc_adapter_builtin(o, &vtable, &self, NULL);
-  if (status == WSC_OK) status = wsc_options_set_adapter(o, &vtable, self);
-  return status == WSC_ERR_INVALID ? WSC_OK : status;
-}
-
-static int options_of(const struct json *c, wsc_options **out) {
-  const struct json *set = json_get(c, "options");
-  wsc_options *o = wsc_options_new();
-  if (!o) return WSC_ERR_NOMEM;
-  int status = WSC_OK;
-  for (const struct json *option = set ? set->child : NULL; option && status == WSC_OK; option = option->next)
-    status = set_option(o, option_id(option->key), option);
-  if (status == WSC_OK && by_adapter) status = set_adapter(o);
-  *out = o;
-  return status;
-}
 
 static struct json *copy_of(const struct json *j) {
   struct json *copy = calloc(1, sizeof *copy);
@@ -188,8 +117,6 @@ static void run_resume(struct scope *s, const struct json *c, struct line *out) 
   end_with(out, wsc_engine_resume(engine_of(s)), NULL);
 }
 
-/* The session's own exit and restart inside session callbacks (via=engine: the engine's), a kept session's with
- * via=NAME. */
 static wsc_session *session_named(const char *name) {
   wsc_session *found = NULL;
   pthread_mutex_lock(&lock);
@@ -199,14 +126,15 @@ static wsc_session *session_named(const char *name) {
   return found;
 }
 
-/* The session a command means, with a reference; NULL: none. */
-static wsc_session *session_of(const struct scope *s, const struct json *c) {
+wsc_session *session_of(const struct scope *s, const struct json *c) {
   const char *via = json_text(c, "via", "");
   if (*via && strcmp(via, "engine")) return session_named(via);
   if (!*via && s->session) return wsc_session_ref(s->session);
   return wsc_engine_session(engine_of(s));
 }
 
+/* The session's own exit and restart inside session callbacks (via=engine: the engine's), a kept session's with
+ * via=NAME. */
 static void run_exit(struct scope *s, const struct json *c, struct line *out) {
   wsc_session *session = s->session || json_get(c, "via") ? session_of(s, c) : NULL;
   if (session && strcmp(json_text(c, "via", ""), "engine")) wsc_session_exit(session);
@@ -304,175 +232,6 @@ static void run_forget(struct scope *s, const struct json *c, struct line *out) 
     pthread_mutex_unlock(&lock);
     wsc_session_unref(session);
   }
-  end_with(out, WSC_OK, NULL);
-}
-
-/* ---- connection: the callback's session's, the open one's, a kept one's (via=NAME), or alone (via=own) ---- */
-
-static wsc_connection *connection_of(const struct scope *s, const struct json *c) {
-  if (!strcmp(json_text(c, "via", ""), "own")) {
-    pthread_mutex_lock(&lock);
-    wsc_connection *k = own ? wsc_connection_ref(own) : NULL;
-    pthread_mutex_unlock(&lock);
-    return k;
-  }
-  wsc_session *session = session_of(s, c);
-  wsc_connection *k = session ? wsc_connection_ref(wsc_session_connection(session)) : NULL;
-  wsc_session_unref(session);
-  return k;
-}
-
-/* The bytes a write sends: "text", "hex", or "size" bytes of the suite's pattern. */
-static uint8_t *payload_of(const struct json *c, size_t *n) {
-  const struct json *text = json_get(c, "text");
-  const char *hex = json_text(c, "hex", NULL);
-  *n = text ? text->length : hex ? strlen(hex) / 2 : (size_t)json_int(c, "size", 0);
-  uint8_t *p = malloc(*n + 1);
-  if (!p) abort();
-  for (size_t i = 0; i < *n; i++) {
-    unsigned byte = 0;
-    if (text) byte = (unsigned char)text->string[i];
-    else if (hex) sscanf(hex + 2 * i, "%2x", &byte);
-    else byte = 'a' + (unsigned)(i % 23);
-    p[i] = (uint8_t)byte;
-  }
-  return p;
-}
-
-static int type_of(const struct json *c) {
-  const char *type = json_text(c, "type", "text");
-  return !strcmp(type, "text") ? WSC_TEXT : !strcmp(type, "binary") ? WSC_BINARY : 77;
-}
-
-/* Outside session callbacks, or with via=engine, the engine's own write: it knows which session is open. */
-static void run_write(struct scope *s, const struct json *c, struct line *out) {
-  wsc_context room;
-  wsc_error *error = NULL;
-  const char *via = json_text(c, "via", s->session ? "" : "engine");
-  wsc_connection *k = strcmp(via, "engine") ? connection_of(s, c) : NULL;
-  size_t n = 0;
-  int64_t i, count = json_int(c, "count", 1);
-  uint8_t *p = payload_of(c, &n);
-  int status = WSC_OK;
-  for (i = 0; i < count && status == WSC_OK; i++) {
-    char number[24];
-    const uint8_t *data = p;
-    size_t length = n;
-    if (json_int(c, "numbered", 0)) {
-      length = (size_t)snprintf(number, sizeof number, "%lld", (long long)i);
-      data = (const uint8_t *)number;
-    }
-    const wsc_context *limit = context_of(c, &room);
-    status = strcmp(via, "engine") ? wsc_connection_write(k, limit, type_of(c), data, length, &error)
-                                   : wsc_engine_write(engine_of(s), limit, type_of(c), data, length, &error);
-  }
-  free(p);
-  wsc_connection_unref(k);
-  line_int(out, "written", i - (status != WSC_OK));
-  end_with(out, status, error);
-}
-
-static void run_write_many(struct scope *s, const struct json *c, struct line *out) {
-  wsc_context room;
-  wsc_error *error = NULL;
-  wsc_outgoing many[64];
-  const struct json *texts = json_get(c, "texts");
-  size_t count = 0;
-  for (const struct json *t = texts ? texts->child : NULL; t && count < 64; t = t->next)
-    many[count++] = (wsc_outgoing){.data = (const uint8_t *)t->string, .length = t->length, .type = WSC_TEXT};
-  wsc_connection *k = connection_of(s, c);
-  int status = wsc_connection_write_many(k, context_of(c, &room), many, count, &error);
-  wsc_connection_unref(k);
-  end_with(out, status, error);
-}
-
-static void run_echo(struct scope *s, const struct json *c, struct line *out) {
-  (void)c;
-  wsc_error *error = NULL;
-  wsc_connection *k = s->session ? wsc_session_connection(s->session) : NULL;
-  int status = wsc_connection_write(k, NULL, s->type, s->data, s->length, &error);
-  end_with(out, status, error);
-}
-
-static void run_read(struct scope *s, const struct json *c, struct line *out) {
-  wsc_context room;
-  wsc_error *error = NULL;
-  wsc_message m = {.struct_size = sizeof m};
-  wsc_connection *k = connection_of(s, c);
-  int status = wsc_connection_read(k, context_of(c, &room), &m, &error);
-  if (status == WSC_OK) {
-    line_message(out, (int)m.type, m.data, m.length);
-    line_bool(out, "stamped", m.received_ns > 0);
-    wsc_message_free(&m);
-  }
-  wsc_connection_unref(k);
-  end_with(out, status, error);
-}
-
-static void run_ping(struct scope *s, const struct json *c, struct line *out) {
-  wsc_context room;
-  wsc_error *error = NULL;
-  int64_t rtt = -1;
-  wsc_connection *k = connection_of(s, c);
-  int status = wsc_connection_ping(k, context_of(c, &room), &rtt, &error);
-  line_int(out, "rtt_ns", rtt);
-  line_int(out, "last_rtt_ns", k ? wsc_connection_last_rtt_ns(k) : -1);
-  wsc_connection_unref(k);
-  end_with(out, status, error);
-}
-
-static void run_close(struct scope *s, const struct json *c, struct line *out) {
-  wsc_context room;
-  wsc_error *error = NULL;
-  wsc_connection *k = connection_of(s, c);
-  int status =
-      wsc_connection_close(k, context_of(c, &room), (int)json_int(c, "code", 1000), json_text(c, "reason", ""), &error);
-  wsc_connection_unref(k);
-  end_with(out, status, error);
-}
-
-static void run_cork(struct scope *s, const struct json *c, struct line *out) {
-  wsc_connection *k = connection_of(s, c);
-  wsc_connection_cork(k);
-  wsc_connection_unref(k);
-  end_with(out, WSC_OK, NULL);
-}
-
-static void run_uncork(struct scope *s, const struct json *c, struct line *out) {
-  wsc_error *error = NULL;
-  wsc_connection *k = connection_of(s, c);
-  int status = wsc_connection_uncork(k, &error);
-  wsc_connection_unref(k);
-  end_with(out, status, error);
-}
-
-static void run_connect(struct scope *s, const struct json *c, struct line *out) {
-  (void)s;
-  wsc_context room;
-  wsc_error *error = NULL;
-  wsc_options *o = NULL;
-  wsc_connection *k = NULL;
-  int status = options_of(c, &o);
-  if (status == WSC_OK) status = wsc_connection_new(NULL, json_text(c, "url", NULL), o, &k, &error);
-  wsc_options_free(o);
-  if (status == WSC_OK) status = wsc_connection_dial(k, context_of(c, &room), &error);
-  if (status == WSC_OK) line_response(out, "response", wsc_connection_response(k));
-  pthread_mutex_lock(&lock);
-  wsc_connection *before = own;
-  own = k;
-  pthread_mutex_unlock(&lock);
-  wsc_connection_unref(before);
-  end_with(out, status, error);
-}
-
-static void run_disconnect(struct scope *s, const struct json *c, struct line *out) {
-  (void)s;
-  (void)c;
-  pthread_mutex_lock(&lock);
-  wsc_connection *before = own;
-  own = NULL;
-  pthread_mutex_unlock(&lock);
-  wsc_connection_unref(before);
   end_with(out, WSC_OK, NULL);
 }
 
@@ -622,7 +381,7 @@ void run_command(struct scope *s, const struct json *command, struct line *out) 
 
 void commands_end(void) {
   wsc_engine_free(current);
-  wsc_connection_unref(own);
+  connection_end_own();
   for (int i = 0; i < KEPT; i++) wsc_session_unref(kept[i].session);
   while (scripts) {
     struct script *next = scripts->next;
