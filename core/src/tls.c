@@ -261,6 +261,7 @@ static bool expect_host(struct tls *t, const struct url *u) {
 
 int tls_new(struct tls_context *c, int fd, struct tls *under, const struct url *u, bool proxy, struct tls **out,
             wsc_error **err) {
+  static const unsigned char http[] = "\x08http/1.1";
   *out = NULL;
   ERR_clear_error();
   struct tls *t = mem_zalloc(sizeof *t);
@@ -283,6 +284,7 @@ int tls_new(struct tls_context *c, int fd, struct tls *under, const struct url *
   bio = NULL;
   SSL_set_connect_state(t->ssl);
   if (!expect_host(t, u)) goto fail;
+  if (proxy && SSL_set_alpn_protos(t->ssl, http, sizeof http - 1) != 0) goto fail; /* TLS_ALPN is for the server */
   session = policy_take(c->policy, proxy, t->peer);
   if (session) SSL_set_session(t->ssl, session);
   SSL_SESSION_free(session);

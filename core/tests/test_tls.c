@@ -267,6 +267,27 @@ static void a_proxy_has_sessions_of_its_own(void) {
   server_free(&proxy);
 }
 
+/* TLS_ALPN is what the server is asked for: a proxy may know HTTP only, and must refuse what it does not know. */
+static void a_proxy_is_asked_for_http(void) {
+  struct server s;
+  struct tls_context *c = context_of(with(WSC_OPT_CA_FILE, world_path("root.pem"), WSC_OPT_TLS_ALPN, "mqtt"));
+  for (int proxy = 0; proxy < 2; proxy++) {
+    struct url u;
+    struct tls *t;
+    wsc_error *e = NULL;
+    server_new(&s, &good, NULL, false);
+    CHECK_EQ(url_parse("wss://example.test/", &u, NULL), WSC_OK);
+    CHECK_EQ(tls_new(c, s.client_fd, NULL, &u, proxy != 0, &t, NULL), WSC_OK);
+    CHECK_EQ(shake(t, &s, &e), proxy ? WSC_OK : WSC_ERR_TLS);
+    if (!proxy) CHECK_HAS(wsc_error_message(e), "no application protocol");
+    wsc_error_unref(e);
+    url_free(&u);
+    tls_free(t);
+    server_free(&s);
+  }
+  tls_context_unref(c);
+}
+
 static void the_end_is_the_end(void) {
   char c[8];
   for (int i = 0; i < 2; i++) { /* with and without close_notify */
@@ -475,6 +496,7 @@ int main(void) {
   answers_that_nobody_reads_have_a_limit();
   records_without_data_have_a_limit();
   a_proxy_has_sessions_of_its_own();
+  a_proxy_is_asked_for_http();
   the_end_is_the_end();
   an_error_stays();
   shutdown_tells_the_peer_and_free_does_not();
