@@ -108,8 +108,9 @@ void connection_keepalive(wsc_connection *k, int64_t now) {
     keepalive_check(&k->alive, now, &next);
     break;
   case KEEPALIVE_DEAD:
-    if (!k->looked) { /* after a stall the timer may come before the news that bytes have come */
-      k->looked = k->readable = k->again = true;
+    if (!k->looked || k->receiver.more) { /* after a stall the timer may come before the news that bytes have come */
+      k->looked = !k->receiver.more;      /* it is not the socket that is read next */
+      k->readable = k->again = true;
       return;
     }
     if (ping_is_under_way(k)) {
