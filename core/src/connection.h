@@ -263,6 +263,8 @@ void adapted_serve_read(wsc_connection *k);         /* the read that waits first
 void send_flush(wsc_connection *k, int64_t now_ns); /* connection_send.c */
 int send_control(wsc_connection *k, int opcode, const uint8_t *p,
                  size_t n); /* OK, or why it will never leave: QUEUE_FULL, NOMEM, IO */
+void send_pong(wsc_connection *k, const uint8_t *p,
+               size_t n); /* leaves when all that was received has been read, or with many */
 int send_message(wsc_connection *k, int type, const uint8_t *p, size_t n); /* OK, AGAIN: no room, CLOSED, NOMEM, IO */
 void send_close(wsc_connection *k, int code, const char *reason);
 void send_drop(wsc_connection *k);

@@ -33,7 +33,7 @@ void receive_hold(wsc_connection *k, bool hold) {
 static void on_control(void *self, int opcode, const uint8_t *p, size_t n) {
   wsc_connection *k = self;
   pthread_mutex_lock(&k->lock);
-  if (opcode == OPCODE_PING && k->state == CONN_OPEN) send_control(k, OPCODE_PONG, p, n);
+  if (opcode == OPCODE_PING && k->state == CONN_OPEN) send_pong(k, p, n);
   else if (opcode == OPCODE_PONG) connection_pong(k, p, n, os_now_ns());
   else if (opcode == OPCODE_CLOSE) {
     k->peer_code = n >= 2 ? p[0] << 8 | p[1] : WSC_CLOSE_NO_STATUS;
@@ -97,6 +97,7 @@ static void advance(wsc_connection *k, size_t n, int64_t now) {
   k->traffic.packed_received = k->receiver.packed_bytes;
   k->traffic.unpacked_received = k->receiver.unpacked_bytes;
   receive_batches(k, &fresh);
+  if (k->control.length > 0 && !k->blocked) send_flush(k, now);
   if (r) fault(k, r);
   else if (k->receiver.closed) peer_closed(k);
 }

@@ -229,16 +229,25 @@ int send_message(wsc_connection *k, int type, const uint8_t *p, size_t n) {
   return r;
 }
 
-/* Pongs that cannot leave do not pile up: answering only the latest pings is legal (RFC 6455 section 5.5.3). */
-int send_control(wsc_connection *k, int opcode, const uint8_t *p, size_t n) {
+/* What cannot leave does not pile up: answering only some of many pings is legal (RFC 6455 section 5.5.3). */
+static int queue_control(wsc_connection *k, int opcode, const uint8_t *p, size_t n) {
   uint8_t frame[FRAME_HEADER_MAX + 125], key[4];
   if (k->adapted) return adapted_ping(k);
   if (k->control.length > CONTROL_MOST) return WSC_ERR_QUEUE_FULL;
   if (mask_key(key)) return WSC_ERR_IO;
   size_t length = put_frame(k, frame, true, opcode, p, n, key);
-  if (buffer_append(&k->control, frame, length)) return WSC_ERR_NOMEM;
-  if (!k->blocked) send_flush(k, 0);
-  return WSC_OK;
+  return buffer_append(&k->control, frame, length);
+}
+
+int send_control(wsc_connection *k, int opcode, const uint8_t *p, size_t n) {
+  int r = queue_control(k, opcode, p, n);
+  if (r == WSC_OK && !k->blocked) send_flush(k, 0);
+  return r;
+}
+
+void send_pong(wsc_connection *k, const uint8_t *p, size_t n) {
+  queue_control(k, OPCODE_PONG, p, n);
+  if (k->control.length > CONTROL_MOST && !k->blocked) send_flush(k, 0);
 }
 
 void send_close(wsc_connection *k, int code, const char *reason) {

@@ -67,6 +67,23 @@ static void corked_messages_leave_in_one_write(bool host) {
   bed_down(&b);
 }
 
+/* A flood of pings costs no write each. */
+static void pings_of_one_receive_are_answered_together(bool host) {
+  enum { PINGS = 2000 };
+  struct bed b;
+  uint8_t frames[PINGS][4];
+  bed_up(&b, host);
+  for (int i = 0; i < PINGS; i++) {
+    const uint8_t ping[4] = {0x89, 2, (uint8_t)(i >> 8), (uint8_t)i};
+    memcpy(frames[i], ping, sizeof ping);
+  }
+  int before = sends;
+  peer_bytes(b.peer.fd, frames, sizeof frames);
+  for (int i = 0; i < PINGS; i++) peer_expects(&b.peer, 0x8a, (const char *)frames[i] + 2, 2);
+  CHECK(sends - before < PINGS / 10);
+  bed_down(&b);
+}
+
 static void a_cork_holds_back_no_more_than_64_kib(bool host) {
   struct bed b;
   static uint8_t data[20000], got[20000];
@@ -352,6 +369,7 @@ int main(void) {
   for (int host = 0; host < 2; host++) {
     what_is_no_message_is_refused(host);
     corked_messages_leave_in_one_write(host);
+    pings_of_one_receive_are_answered_together(host);
     a_cork_holds_back_no_more_than_64_kib(host);
     a_close_pulls_the_cork(host);
     write_many_is_one_write(host);
