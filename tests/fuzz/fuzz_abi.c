@@ -7,6 +7,8 @@
 #include "os.h"
 #include "wscengine.h"
 
+#include <unistd.h>
+
 enum { OPS = 8, EVENTS = 4, STEPS_MOST = 400 };
 
 static _Atomic int64_t clock_ns = NS_PER_S; /* the standby thread reads it too */
@@ -135,6 +137,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   for (int i = 0; i < OPS; i++) wsc_op_unref(b.ops[i]);
   wsc_loop_free(b.loop);
   PROMISE(b.completed <= b.begun);
+  for (int i = 0; mem_live() != before && i < 20000; i++) usleep(1000); /* the standby may drop the last reference */
   PROMISE(mem_live() == before);
   return 0;
 }
