@@ -14,6 +14,11 @@
 
 `wscengine.Engine` for threads, `wscengine.errors` for what is raised, `wscengine.options.describe()` for the options."""
 
+import sysconfig
+
+if sysconfig.get_config_var("Py_GIL_DISABLED"):
+    raise ImportError("wscengine: free-threaded builds of Python are not supported yet; use a build with the GIL")
+
 from . import errors, options
 from ._abi import CloseCode, GiveUp, Initiator, LogLevel, State, StopReason, Timer
 from ._base import Stats
