@@ -395,6 +395,13 @@ static int handshake_failed(struct tls *t, int result, wsc_error **err) {
   return error_set_info(err, &info, "TLS handshake with %s: %s%s", t->peer, t->text, hint);
 }
 
+/* TLS 1.2 gives no new session when one was resumed: that it worked says that it may be used again. */
+static void keep_resumed(struct tls *t) {
+  if (!SSL_session_reused(t->ssl) || SSL_version(t->ssl) >= TLS1_3_VERSION) return;
+  SSL_SESSION *s = SSL_get1_session(t->ssl);
+  if (!policy_keep(t->context->policy, t->proxy, t->peer, s)) SSL_SESSION_free(s);
+}
+
 /* Public verbs */
 
 int tls_handshake(struct tls *t, wsc_error **err) {
@@ -417,6 +424,7 @@ int tls_handshake(struct tls *t, wsc_error **err) {
   if (!t->proxy && !policy_accepts_key(t->context->policy, SSL_get0_peer_certificate(t->ssl), t->verdict))
     return handshake_failed(t, -EPROTO, err);
   t->established = true;
+  keep_resumed(t);
   mem_free(t->verdict);
   t->verdict = NULL;
   return t->unsent.length > 0 ? WSC_AGAIN : WSC_OK;

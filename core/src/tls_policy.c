@@ -152,9 +152,7 @@ SSL_SESSION *policy_take(struct tls_policy *p, bool proxy, const char *peer) {
   SSL_SESSION *s = NULL;
   pthread_mutex_lock(&p->lock);
   bool mine = k->session && strcmp(k->peer, peer) == 0;
-  if (mine && SSL_SESSION_get_protocol_version(k->session) < TLS1_3_VERSION && SSL_SESSION_up_ref(k->session) == 1) {
-    s = k->session; /* TLS 1.2 may use it again, and gives no new one */
-  } else if (mine) {
+  if (mine) {
     s = k->session;
     mem_free(k->peer);
     *k = (struct kept){0};

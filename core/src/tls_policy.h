@@ -16,9 +16,9 @@ const char *policy_server_name(const struct tls_policy *p); /* NULL: the URL's h
 bool policy_accepts_key(const struct tls_policy *p, X509 *leaf, char why[static TRUST_TEXT_MAX]);
 void policy_log_key(const struct tls_policy *p, const char *line);
 
-/* The session of the last connection to peer, to be resumed by the next: one of TLS 1.3 is used once, as RFC
- * 8446 section C.4 wants it. A proxy on the way has one of its own: it was checked differently. keep takes the
- * reference over when it says true; take gives one, or NULL. */
+/* The session of the last connection to peer, to be resumed by the next, once: RFC 8446 section C.4 wants it so, and who
+ * is refused with it comes back without. A proxy on the way has one of its own: it was checked differently. keep takes
+ * the reference over when it says true; take gives one, or NULL. */
 bool policy_keep(struct tls_policy *p, bool proxy, const char *peer, SSL_SESSION *s);
 SSL_SESSION *policy_take(struct tls_policy *p, bool proxy, const char *peer);
 

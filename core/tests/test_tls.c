@@ -267,6 +267,30 @@ static void a_proxy_has_sessions_of_its_own(void) {
   server_free(&proxy);
 }
 
+/* A server, or what balances load before it, that hangs up on a session it does not like: the next attempt goes without. */
+static void a_session_that_did_not_help_is_dropped(void) {
+  static const char url[] = "wss://example.test/";
+  struct server server;
+  server_new(&server, &good, NULL, false);
+  CHECK_EQ(SSL_CTX_set_max_proto_version(server.ctx, TLS1_2_VERSION), 1);
+  struct tls_context *c = trusting("root.pem");
+  CHECK(!resumes(c, &server, url, false));
+  CHECK(resumes(c, &server, url, false));
+  CHECK(resumes(c, &server, url, false));
+  int fds[2];
+  CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+  struct tls *t = session(c, fds[0], url);
+  CHECK_EQ(tls_handshake(t, NULL), WSC_AGAIN);
+  close(fds[1]);
+  CHECK_EQ(tls_handshake(t, NULL), WSC_ERR_IO);
+  tls_free(t);
+  close(fds[0]);
+  CHECK(!resumes(c, &server, url, false));
+  CHECK(resumes(c, &server, url, false));
+  tls_context_unref(c);
+  server_free(&server);
+}
+
 /* TLS_ALPN is what the server is asked for: a proxy may know HTTP only, and must refuse what it does not know. */
 static void a_proxy_is_asked_for_http(void) {
   struct server s;
@@ -496,6 +520,7 @@ int main(void) {
   answers_that_nobody_reads_have_a_limit();
   records_without_data_have_a_limit();
   a_proxy_has_sessions_of_its_own();
+  a_session_that_did_not_help_is_dropped();
   a_proxy_is_asked_for_http();
   the_end_is_the_end();
   an_error_stays();
