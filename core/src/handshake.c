@@ -103,7 +103,7 @@ static int no_memory(wsc_error **err) {
 static bool lists_token(const wsc_response *r, const char *name, const char *token) {
   const char *value;
   size_t wanted = strlen(token);
-  for (size_t i = 0; (value = wsc_response_header(r, name, i)) != NULL; i++) {
+  for (size_t at = 0; (value = response_next_header(r, name, &at)) != NULL;) {
     while (*value) {
       const char *item = value + strspn(value, " \t"), *end = value + strcspn(value, ",");
       size_t n = item < end ? (size_t)(end - item) : 0;
@@ -168,7 +168,7 @@ static int judge_subprotocol(struct handshake *h, const wsc_options *o, wsc_erro
 static int judge_extensions(struct handshake *h, const wsc_options *o, wsc_error **err) {
   const char *value;
   char why[EXTENSION_WHY];
-  for (size_t i = 0; (value = wsc_response_header(h->answer.response, "Sec-WebSocket-Extensions", i)) != NULL; i++)
+  for (size_t at = 0; (value = response_next_header(h->answer.response, "Sec-WebSocket-Extensions", &at)) != NULL;)
     if (!extension_accept(&h->terms, o, value, why))
       return MALFORMED(h, err, "the server chose extension \"%.100s\": %s", value, why);
   return WSC_OK;

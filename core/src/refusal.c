@@ -15,7 +15,7 @@
 
 static bool last_coding_is_chunked(const wsc_response *r) {
   const char *last = NULL, *value;
-  for (size_t i = 0; (value = wsc_response_header(r, "Transfer-Encoding", i)) != NULL; i++) last = value;
+  for (size_t at = 0; (value = response_next_header(r, "Transfer-Encoding", &at)) != NULL;) last = value;
   if (!last) return false;
   const char *comma = strrchr(last, ',');
   if (comma) last = comma + 1;
@@ -26,9 +26,10 @@ static bool last_coding_is_chunked(const wsc_response *r) {
 
 /* false: there is none, or several that differ, or nonsense. */
 static bool content_length(const wsc_response *r, uint64_t *out) {
-  const char *value = wsc_response_header(r, "Content-Length", 0), *other;
+  size_t at = 0;
+  const char *value = response_next_header(r, "Content-Length", &at), *other;
   if (!value || !*value) return false;
-  for (size_t i = 1; (other = wsc_response_header(r, "Content-Length", i)) != NULL; i++)
+  while ((other = response_next_header(r, "Content-Length", &at)) != NULL)
     if (strcmp(value, other) != 0) return false;
   uint64_t n = 0;
   for (; *value; value++) {

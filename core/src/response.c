@@ -122,6 +122,14 @@ const char *wsc_response_header(const wsc_response *r, const char *name, size_t 
   return NULL;
 }
 
+const char *response_next_header(const wsc_response *r, const char *name, size_t *at) {
+  while (*at < r->count) {
+    const char *header = r->headers[(*at)++];
+    if (ascii_equal(header, name)) return value_of(header);
+  }
+  return NULL;
+}
+
 bool wsc_response_header_at(const wsc_response *r, size_t index, const char **name, const char **value) {
   if (r == NULL || index >= r->count) return false;
   if (name != NULL) *name = r->headers[index];

@@ -15,6 +15,9 @@ int response_add_header(wsc_response *r, const char *name, size_t name_length, c
 int response_set_subprotocol(wsc_response *r, const char *name, size_t length);
 /* Keeps at most RESPONSE_BODY_MAX bytes in all; more is dropped and no error. */
 int response_add_body(wsc_response *r, const void *p, size_t n);
+/* The value of the next header of that name, from header *at on, which moves behind it; NULL: no more. For going through
+ * all of them: there may be thousands, and wsc_response_header begins at the first each time. */
+const char *response_next_header(const wsc_response *r, const char *name, size_t *at);
 int response_fill(wsc_response *to, const wsc_response *r); /* an empty one, as r is; WSC_OK or WSC_ERR_NOMEM */
 wsc_response *response_copy(const wsc_response *r);         /* NULL: out of memory, or r is NULL */
 

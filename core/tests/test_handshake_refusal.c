@@ -1,5 +1,6 @@
 /* Refusals of the upgrade: statuses and what they mean, bodies, Retry-After. */
 #define _GNU_SOURCE
+#include "cpu_clock.h"
 #include "handshake_feed.h"
 
 static void statuses_and_what_they_mean(void) {
@@ -187,6 +188,35 @@ static void a_deadline_in_the_body_tells_the_refusal(void) {
   url_free(&u);
 }
 
+/* CPU of one answer with so many lines, the least of several. */
+static double cost_of(const char *status, const char *line, size_t lines) {
+  struct buffer answer = {0};
+  double least = 1e18;
+  CHECK_EQ(buffer_printf(&answer, "HTTP/1.1 %s\r\n", status), WSC_OK);
+  for (size_t i = 0; i < lines; i++) CHECK_EQ(buffer_printf(&answer, "%s\n", line), WSC_OK);
+  CHECK_EQ(buffer_append(&answer, "\n", 2), WSC_OK); /* and a NUL */
+  for (int i = 0; i < 7; i++) {
+    double before = cpu_ns();
+    struct ended e = feed_whole((const char *)answer.data);
+    double took = cpu_ns() - before;
+    CHECK_EQ(e.status, WSC_ERR_HANDSHAKE);
+    if (took < least) least = took;
+    forget(&e);
+  }
+  buffer_free(&answer);
+  return least;
+}
+
+/* Eight times as many cost about eight times as much; a square would be 64. */
+static void thousands_of_headers_cost_no_square(void) {
+  static const char *const cases[][2] = {
+      {"101 x", "Upgrade:x"}, {"500 x", "Content-Length:1"}, {"500 x", "Transfer-Encoding:x"}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    const char *status = cases[i][0], *line = cases[i][1];
+    CHECK(cost_of(status, line, 3200) < 24 * cost_of(status, line, 400));
+  }
+}
+
 int main(void) {
   CHECK(mem_live() >= 0); /* counts from here on */
   options = wsc_options_new();
@@ -197,6 +227,7 @@ int main(void) {
   the_error_says_why();
   retry_after_is_read();
   http_dates();
+  thousands_of_headers_cost_no_square();
   a_deadline_in_the_body_tells_the_refusal();
   wsc_options_free(options);
   CHECK_EQ(mem_live(), 0);
