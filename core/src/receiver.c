@@ -245,11 +245,11 @@ static int parse(struct pass *p) {
   struct arena *a = r->arena;
   if (a->decoder == NULL && (a->decoder = decoder_new()) == NULL) return no_memory(r);
   struct decoder *d = a->decoder;
-  uint8_t *at = a->bytes + r->start, *end = a->bytes + r->end, *stop = end;
+  uint8_t *at = a->bytes + r->start, *whole = a->bytes + r->end, *end = whole;
   if (decoder_begin(d, at, end) != WSC_OK) return no_memory(r);
 
   int status = WSC_OK;
-  while (at != stop) {
+  while (at != end) {
     struct wslay_frame_iocb io;
     ssize_t got = wslay_frame_recv(d->context, &io);
     if (got < 0) break; /* no more, or refused: the tail's header is looked at in any case */
@@ -266,14 +266,14 @@ static int parse(struct pass *p) {
       }
     } else {
       status = other_frame(p, at, (size_t)(end - at));
-      if (satisfied(p)) stop = payload + length;
+      if (satisfied(p)) end = payload + length;
     }
     if (status != WSC_OK || r->closed) break;
     if ((size_t)got != length && decoder_pass_over(d, length - (size_t)got) != WSC_OK) break;
     at = payload + length;
   }
-  if (at != end) decoder_spoil(d);
-  r->more = at == stop && stop != end;
+  if (at != whole) decoder_spoil(d);
+  r->more = at == end && end != whole;
   r->start = (size_t)(at - a->bytes);
   return status;
 }
