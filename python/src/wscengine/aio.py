@@ -243,13 +243,22 @@ class Engine(EngineBase):
         self._home.watch(self)
         try:
             await self._home.wait(lib.wsc_engine_start_begin, self._c, Deadline(timeout).context())
-        except (StateError, InvalidError, ForkedError):
+        except BaseException as error:
+            await self._rest(100)
+            if isinstance(error, Error) and not isinstance(error, (StateError, InvalidError, ForkedError)):
+                raise start_error(error)  # noqa: B904 - it has its cause
             raise
-        except Error as error:
-            raise start_error(error)  # noqa: B904 - it has its cause
-        finally:
-            if self.state == State.STOPPED:
-                self._leave()
+
+    async def _rest(self, looks: int) -> None:
+        """After a start that failed: lets go of the engine when it has come to rest, for on_stopped may still have to be called; in a task where
+        a callback takes long."""
+        while self.state != State.STOPPED:
+            looks -= 1
+            if looks == 0:
+                self._tasks.add(asyncio.get_running_loop().create_task(self._rest(-1)))
+                return
+            await asyncio.sleep(0.001 if looks > 0 else 0.05)
+        self._leave()
 
     async def stop(self, timeout: float | None = None) -> None:
         """Calls on_close, closes, and returns when no callback runs or will run. Inside a callback it acts as exit() and returns at once."""

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "run"]
 
+LOOK_NS = 5_000_000  # how often threads of a start that failed look whether they may go
 EXIT_S = 5.0  # how long the end of the interpreter waits for engines that still run
 _ALL = 2**32 - 1
 _live: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -46,7 +47,7 @@ class _Crew:
     """The threads of one run. One that is still in a callback when the run is over ends when that has returned."""
 
     def __init__(self, loop: CData) -> None:
-        self.loop, self.over = loop, True
+        self.loop, self.over, self.leaving = loop, True, False
         self.threads: list[threading.Thread] = []
 
     def dismiss(self) -> None:
@@ -132,11 +133,10 @@ class Engine(EngineBase):
         except (StateError, InvalidError, ForkedError):
             raise
         except Error as error:
-            self._dismiss(self._crew)
+            self._release(self._crew)
             raise start_error(error)  # noqa: B904 - it has its cause
         except BaseException:
-            if self.state == State.STOPPED:
-                self._dismiss(self._crew)
+            self._release(self._crew)
             raise
 
     def stop(self, timeout: float | None = None) -> None:
@@ -296,10 +296,23 @@ class Engine(EngineBase):
             if thread is not threading.current_thread() and (join or thread.ident not in self._callers):
                 thread.join(None if join else SLICE_S)
 
+    def _release(self, crew: _Crew) -> None:
+        """After a start that failed: the threads leave when the engine has come to rest, for on_stopped may still have to be called, or on_open to
+        return."""
+        crew.leaving = True
+        for _ in crew.threads:
+            lib.wsc_loop_wake(self._loop)
+        for thread in crew.threads:
+            if thread.ident not in self._callers:
+                thread.join(SLICE_S)
+
+    def _rested(self, crew: _Crew) -> bool:
+        return crew.leaving and self.state == State.STOPPED
+
     def _stand_in(self, crew: _Crew) -> None:
         """A thread more, which sleeps unless all others are in callbacks for long."""
-        while not crew.over:
-            if lib.wsc_loop_spare(self._loop, -1) == 0:
+        while not crew.over and not self._rested(crew):
+            if lib.wsc_loop_spare(self._loop, LOOK_NS if crew.leaving else -1) == 0:
                 self._work(crew, 0)
 
     def _work(self, crew: _Crew, patience_ns: int = -1) -> None:
@@ -307,8 +320,8 @@ class Engine(EngineBase):
         size, loop, following = ffi.sizeof("wsc_event"), self._loop, lib.wsc_loop_next
         while not crew.over:
             ffi.memmove(ev, empty, size)
-            if following(loop, patience_ns, ev) != 0:
-                if patience_ns == 0:
+            if following(loop, LOOK_NS if crew.leaving else patience_ns, ev) != 0:
+                if patience_ns == 0 or self._rested(crew):
                     return
             elif ev.type == EventType.BATCH:
                 self._callers.add(me)
