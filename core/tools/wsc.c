@@ -362,7 +362,9 @@ static void run(struct wsc *w) {
     check_output(w);
     check_signal(w);
     check_timeout(w);
-    if (!over(w)) wait_for_something(w, busy);
+    bool room = w->held != NULL &&
+                !output_full(&w->out); /* made by the flush: nothing else would call for the rest of the batch */
+    if (!over(w)) wait_for_something(w, busy || room);
   }
 }
 

@@ -167,6 +167,17 @@ def test_pings_are_answered_while_a_recording_plays_at_once(wsc, tmp_path):
     server.interrupt()
 
 
+def test_all_is_printed_to_its_end_although_the_reader_is_now_slow_and_now_fast(wsc, tmp_path):
+    """The last batch waits for room in the pipe; when that comes, nothing more comes from the server. One in twenty hung here."""
+    server = wsc("--replay", written(tmp_path, b"open 1", *[b"text 1 1000\n" + b"x" * 1000] * 20000), "--speed", 0)
+    url = server.line()
+    for _ in range(20):
+        program = wsc("--no-reconnect", url)
+        program.status()
+        assert len(program.rest()) == 20000 * 1001
+    server.interrupt()
+
+
 @pytest.mark.parametrize("words, status", [([], 130), (["--timeout", 1], 0)])
 def test_it_ends_also_while_a_client_reads_nothing(wsc, tmp_path, words, status):
     file = written(tmp_path, b"open 1", *[b"text 1 1000000\n" + b"x" * 1000000] * 40)
