@@ -1,6 +1,6 @@
 /* A question in the middle of a feed, by pause: while the engine is paused no callback takes messages, so the holder
- * reads the connection itself, finds the answer, and hands on what came in between. Good for a few questions; for many
- * at once see request_response.c.
+ * reads the connection itself, finds the answer, and hands on what came in between. (A callback that took its message
+ * before the pause may still be at work with it.) Good for a few questions; for many at once see request_response.c.
  *
  *   request_pause ws://localhost:8080/ "question"      the answer is the first message that begins with "answer" */
 #include <stdio.h>

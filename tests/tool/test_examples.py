@@ -69,7 +69,11 @@ def test_a_paused_engine_lets_us_ask_and_hands_on_what_came_between(run):
         program = run("request_pause", server.url, "what?")
         assert program.status() == 0, program.errors
         lines = program.rest().decode().splitlines()
-        assert lines == [f"news: headline {i}" for i in range(10)] + ["answer to what?"]
+        expected = [f"news: headline {i}" for i in range(10)] + ["answer to what?"]
+        assert sorted(lines) == sorted(expected)
+        # A pause is granted while a callback runs: what that one had taken before may be printed at any time.
+        assert any([line for line in lines if line != late] == [line for line in expected if line != late]
+                   for late in expected), lines
 
 
 def test_the_readme_program_goes_on_after_a_loss(run):
