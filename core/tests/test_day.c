@@ -64,13 +64,24 @@ static void answer(struct host *h, const wsc_event *ev) {
   CHECK_EQ(wsc_engine_report(ev->engine, ev->token, status, NULL, NULL), WSC_OK);
 }
 
+/* The standby, by whose clock a leap is a long absence of ours, may be at work on the loop. */
+static bool at_rest(wsc_loop *l) {
+  pthread_mutex_lock(&l->lock);
+  bool yes = !l->polling && !l->event_head;
+  for (const struct actor *a = l->all; a; a = a->all_next) yes = yes && a->state == ACTOR_IDLE;
+  pthread_mutex_unlock(&l->lock);
+  return yes;
+}
+
 /* Everything that is due now. */
 static void settle(wsc_loop *l) {
   wsc_event ev = {.struct_size = sizeof ev};
-  while (wsc_loop_next(l, 0, &ev) == WSC_OK) {
-    answer(ev.user, &ev);
-    CHECK_EQ(wsc_event_done(&ev, NULL), WSC_OK);
-  }
+  do {
+    while (wsc_loop_next(l, 0, &ev) == WSC_OK) {
+      answer(ev.user, &ev);
+      CHECK_EQ(wsc_event_done(&ev, NULL), WSC_OK);
+    }
+  } while (!at_rest(l));
 }
 
 static void open_fleet(wsc_loop *l, struct host *hosts, int count) {

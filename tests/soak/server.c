@@ -65,7 +65,8 @@ static SSL_CTX *make_context(char **pem) {
   must(PEM_write_bio_X509(text, x) == 1, "PEM");
   char *data;
   long n = BIO_get_mem_data(text, &data);
-  *pem = strndup(data, (size_t)n);
+  must((*pem = calloc(1, (size_t)n + 1)) != NULL, "memory");
+  memcpy(*pem, data, (size_t)n); /* it ends without a NUL */
   X509_EXTENSION_free(names);
   X509_free(x);
   EVP_PKEY_free(key);
