@@ -132,9 +132,9 @@ static ssize_t read_some(wsc_connection *k, struct iovec *iov, int count) {
 }
 
 /* Whether the socket has surely nothing more until its next edge. A short read says so, but not beside a hang-up: its end shows only
- * to a further read; nor under TLS, whose records are read in pieces. */
+ * to a further read; nor under TLS, which reads record by record until there is none. */
 static bool drained(const wsc_connection *k, ssize_t n, size_t room) {
-  return !k->transport.tls && !k->hangup && (size_t)n < room;
+  return k->transport.tls ? k->transport.dry : !k->hangup && (size_t)n < room;
 }
 
 static void discard_some(wsc_connection *k) {

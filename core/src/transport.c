@@ -26,6 +26,7 @@ ssize_t transport_recv(struct transport *t, struct iovec *iov, int count) {
   for (int i = 0; i < count; i++) {
     for (size_t at = 0; at < iov[i].iov_len;) {
       ssize_t n = tls_read(t->tls, (uint8_t *)iov[i].iov_base + at, iov[i].iov_len - at);
+      t->dry = n == -EAGAIN;
       if (n <= 0) return got ? (ssize_t)got : n; /* an end or an error shows again at the next call */
       at += (size_t)n;
       got += (size_t)n;

@@ -11,6 +11,7 @@ struct transport {
   int fd; /* -1: none */
   struct tls *tls;
   bool stamped;     /* the kernel says when bytes came */
+  bool dry;         /* by TLS: the latest read took all that was there */
   int least;        /* bytes before the kernel says that there are any; 0: any */
   int64_t stamp_ns; /* of the latest read (Unix time), 0: it did not say */
 };
