@@ -7,6 +7,7 @@
 #include "mask.h"
 #include "mem.h"
 #include "os.h"
+#include "random.h"
 #include "wire_log.h"
 
 #include <errno.h>
@@ -73,7 +74,7 @@ static size_t put_frame(wsc_connection *k, uint8_t *out, bool fin, int opcode, c
 
 static int queue_frame(wsc_connection *k, bool fin, int opcode, const uint8_t *p, size_t n) {
   uint8_t key[4];
-  if (mask_key(key)) return WSC_ERR_IO;
+  if (random_key(key)) return WSC_ERR_IO;
   size_t most = n + FRAME_HEADER_MAX;
   struct tx_chunk *c = k->tx_tail;
   /* A chunk that is being written only grows while it is corked: control frames pass between chunks. */
@@ -153,7 +154,7 @@ void send_flush(wsc_connection *k, int64_t now) {
 static int send_small(wsc_connection *k, int type, const uint8_t *p, size_t n) {
   if (k->tx_head || k->control.length || k->blocked || n > SMALL_FRAME) return WSC_AGAIN;
   uint8_t frame[SMALL_FRAME + FRAME_HEADER_MAX], key[4];
-  if (mask_key(key)) return WSC_ERR_IO;
+  if (random_key(key)) return WSC_ERR_IO;
   size_t length = put_frame(k, frame, true, type, p, n, key);
   ssize_t sent = write_some(k, frame, length, 0);
   if (sent == (ssize_t)length) return WSC_OK;
@@ -234,7 +235,7 @@ static int queue_control(wsc_connection *k, int opcode, const uint8_t *p, size_t
   uint8_t frame[FRAME_HEADER_MAX + 125], key[4];
   if (k->adapted) return adapted_ping(k);
   if (k->control.length > CONTROL_MOST) return WSC_ERR_QUEUE_FULL;
-  if (mask_key(key)) return WSC_ERR_IO;
+  if (random_key(key)) return WSC_ERR_IO;
   size_t length = put_frame(k, frame, true, opcode, p, n, key);
   return buffer_append(&k->control, frame, length);
 }

@@ -231,7 +231,9 @@ static void run_event(struct crew *c, wsc_event *ev) {
   }
   callback_pop();
   if (trace) trace_after(e, ev, &call, reply.status ? WSC_ERR_HOST : WSC_OK);
+  loop_coming_back(c->loop);
   wsc_event_done(ev, &reply);
+  loop_coming_back(NULL);
 }
 
 /* ---- threads ------------------------------------------------------------------------------------------------------- */
@@ -247,11 +249,13 @@ static void crew_free(struct crew *c) {
 
 /* Takes events and runs them for as long as nobody else leads. No lock: this is the message path. */
 static void lead(struct crew *c) {
+  bool answered = false;
   while (!c->retired && !atomic_exchange(&c->leading, true)) {
     wsc_event ev = {.struct_size = sizeof ev};
     int r = wsc_loop_next(c->loop, -1, &ev);
     atomic_store(&c->leading, false);
     if (r != WSC_OK) return;
+    answered = true;
     if (c->spares && c->urgent_until_ns && os_now_ns() < c->urgent_until_ns) {
       pthread_mutex_lock(&c->lock);
       pthread_cond_signal(&c->spare_cond);
@@ -259,6 +263,7 @@ static void lead(struct crew *c) {
     }
     run_event(c, &ev);
   }
+  if (answered) loop_stay_away(c->loop); /* who leads now may have looked before there was work */
 }
 
 /* Waits for something to do. false: nothing came for long, and there are others. */

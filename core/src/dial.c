@@ -121,20 +121,22 @@ static int outcome(int fd) {
 static int open_attempt(struct dial *d, struct attempt *a) {
   int fd = socket_open(d->options, &a->address, &a->option);
   if (fd < 0) return -fd;
-  int status = os_io.connect(fd, &a->address.storage, a->address.length);
-  if (status < 0 && status != -EINPROGRESS) goto fail;
+  int status = -os_io.connect(fd, &a->address.storage, a->address.length);
+  /* Who listens on this machine, or does not, has answered by now: no event need be waited for. */
+  if (status == 0 || status == EINPROGRESS) status = outcome(fd);
+  if (status != 0 && status != EINPROGRESS) goto fail;
   int watched = d->watch.watch(d->watch.self, fd);
   if (watched < 0) {
-    status = watched;
+    status = -watched;
     goto fail;
   }
   a->fd = fd;
   a->state = ATTEMPT_OPEN;
-  return status == 0 ? outcome(fd) : EINPROGRESS;
+  return status;
 
 fail:
   close(fd);
-  return -status;
+  return status;
 }
 
 static int won(struct dial *d, struct attempt *a, int *fd) {

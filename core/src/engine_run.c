@@ -3,13 +3,14 @@
 #include "engine.h"
 #include "error.h"
 #include "os.h"
+#include "random.h"
 #include "trace.h"
 
 #include <stdatomic.h>
 
 static uint32_t chance(void) {
   uint32_t n = 0;
-  os_random(&n, sizeof n);
+  random_bytes(&n, sizeof n);
   return n;
 }
 

@@ -5,7 +5,7 @@
 
 #include "ascii.h"
 #include "error.h"
-#include "os.h"
+#include "random.h"
 #include "response.h"
 
 #include <openssl/err.h>
@@ -75,7 +75,7 @@ int handshake_begin(struct handshake *h, const struct url *u, const wsc_options 
                     wsc_error **err) {
   *h = (struct handshake){0};
   uint8_t nonce[16];
-  if (os_random(nonce, sizeof nonce) != WSC_OK)
+  if (random_bytes(nonce, sizeof nonce) != WSC_OK)
     return error_set(err, WSC_ERR_IO, "no random bytes for the upgrade's key");
   EVP_EncodeBlock((unsigned char *)h->key, nonce, sizeof nonce);
   size_t before = out->length;

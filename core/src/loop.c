@@ -24,6 +24,7 @@ struct drive {
   int64_t deadline_ns; /* < 0: none */
 };
 THREAD_POINTER const struct drive *driving;
+THREAD_POINTER const wsc_loop *coming_back;
 
 /* ---- waking -------------------------------------------------------------------------------------------------------- */
 
@@ -47,8 +48,16 @@ static void notify(wsc_loop *l) {
   else if (l->next_waiters) pthread_cond_signal(&l->next_cond);
   else {
     if (l->lend_waiters && l->run_head) pthread_cond_broadcast(&l->op_cond);
-    raise_fd(l);
+    if (coming_back != l) raise_fd(l);
   }
+}
+
+void loop_coming_back(const wsc_loop *l) { coming_back = l; }
+
+void loop_stay_away(wsc_loop *l) {
+  pthread_mutex_lock(&l->lock);
+  if (l->run_head || l->event_head) notify(l);
+  pthread_mutex_unlock(&l->lock);
 }
 
 /* A thread leaves with work still there. A crew's leader comes back for it; should its callback take long, the standby, which stays suspicious while there

@@ -110,6 +110,10 @@ int64_t loop_deadline(int64_t timeout_ns); /* from now; -1: never (timeout_ns < 
 
 /* Runs the protocol as a lent thread until op has ended or the deadline (< 0: none). lend = false: only waits. */
 int loop_wait_op(wsc_loop *l, const wsc_op *op, int64_t deadline_ns, bool lend);
+/* The calling thread answers an event and then comes back to next (l; NULL: it has answered), so that work which it makes and nobody else looks
+ * at need not be announced. If it does not come back after all it says so by loop_stay_away. */
+void loop_coming_back(const wsc_loop *l);
+void loop_stay_away(wsc_loop *l);
 /* A thread in reserve is wanted, if there is one. */
 void loop_call_spare(wsc_loop *l);
 /* What the standby does: one round of polling and running, without waiting and without events. */

@@ -1,63 +1,9 @@
-/* Masking. Keys come from a pool of each thread: a key by RAND_bytes costs more than sending a small message. A key
- * is wiped from its pool as it is given out, and a pool that was filled before a fork is dropped, so no key is ever
- * used twice. The payload goes by vectors of 16 bytes, long ones by 32 where the processor has AVX2. */
+/* Masking by vectors of 16 bytes, long payloads by 32 where the processor has AVX2. */
 #include "mask.h"
 
-#include "mem.h"
-#include "os.h"
-#include "wscengine/status.h"
-
-#include <pthread.h>
 #include <string.h>
 
-enum { POOL_BYTES = 4096, WIDE_FROM = 512 };
-
-struct pool {
-  uint8_t bytes[POOL_BYTES];
-  size_t left; /* the last so many bytes are unused */
-  uint32_t generation;
-};
-THREAD_POINTER struct pool *pool;
-static pthread_once_t pools_once = PTHREAD_ONCE_INIT;
-static pthread_key_t pools; /* frees a thread's pool when the thread ends */
-static bool pools_made;
-
-static void drop_pool(void *mine) {
-  pool = NULL;
-  mem_free(mine);
-}
-
-static void make_pools(void) { pools_made = pthread_key_create(&pools, drop_pool) == 0; }
-
-static int fill_pool(uint32_t generation) {
-  if (pool == NULL) {
-    pthread_once(&pools_once, make_pools);
-    struct pool *mine = pools_made ? mem_zalloc(sizeof *mine) : NULL;
-    if (mine == NULL || pthread_setspecific(pools, mine) != 0) {
-      mem_free(mine);
-      return WSC_ERR_NOMEM;
-    }
-    pool = mine;
-  }
-  pool->left = 0;
-  if (os_random(pool->bytes, sizeof pool->bytes) != WSC_OK) return WSC_ERR_IO;
-  pool->left = sizeof pool->bytes;
-  pool->generation = generation;
-  return WSC_OK;
-}
-
-int mask_key(uint8_t key[4]) {
-  uint32_t generation = os_fork_generation();
-  if (pool == NULL || pool->left < 4 || pool->generation != generation) {
-    int r = fill_pool(generation);
-    if (r) return r;
-  }
-  uint8_t *from = pool->bytes + sizeof pool->bytes - pool->left;
-  memcpy(key, from, 4);
-  memset(from, 0, 4);
-  pool->left -= 4;
-  return WSC_OK;
-}
+enum { WIDE_FROM = 512 };
 
 /* Of any alignment and over any type, so that a plain load and store is all that is left of them. */
 typedef uint64_t vector16 __attribute__((vector_size(16), aligned(1), may_alias));

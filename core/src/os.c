@@ -10,8 +10,6 @@
 #include <fcntl.h>
 #include <linux/membarrier.h>
 #include <openssl/crypto.h>
-#include <openssl/err.h>
-#include <openssl/rand.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -201,34 +199,4 @@ static void init_crypto(void) { OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL
 void os_crypto(void) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, init_crypto);
-}
-
-int os_random(void *p, size_t n) {
-  os_crypto();
-  int ok = 1;
-  ERR_set_mark(); /* the error queue belongs to the thread, and the thread to the host: leave it as it was */
-  for (uint8_t *at = p; n > 0 && ok == 1;) {
-    int part = n < (1 << 20) ? (int)n : 1 << 20;
-    ok = RAND_bytes(at, part);
-    at += part;
-    n -= (size_t)part;
-  }
-  ERR_pop_to_mark();
-  return ok == 1 ? WSC_OK : WSC_ERR_IO;
-}
-
-int os_uuid(char out[37]) {
-  static const char digits[] = "0123456789abcdef";
-  uint8_t b[16];
-  if (os_random(b, sizeof b) != WSC_OK) return WSC_ERR_IO;
-  b[6] = (uint8_t)((b[6] & 0x0f) | 0x40); /* version 4 */
-  b[8] = (uint8_t)((b[8] & 0x3f) | 0x80); /* RFC 4122 variant */
-  char *at = out;
-  for (size_t i = 0; i < sizeof b; i++) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) *at++ = '-';
-    *at++ = digits[b[i] >> 4];
-    *at++ = digits[b[i] & 15];
-  }
-  *at = 0;
-  return WSC_OK;
 }

@@ -60,9 +60,5 @@ int os_thread(void *(*main)(void *), void *arg, const char *name, bool detached,
 
 /* Before the first call of OpenSSL: it must not clean up at exit, when threads of ours may still use it. */
 void os_crypto(void);
-/* Unpredictable bytes from OpenSSL; 0, or WSC_ERR_IO. */
-int os_random(void *p, size_t n);
-/* A UUID v4 as text. */
-int os_uuid(char out[37]);
 
 #endif

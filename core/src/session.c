@@ -5,6 +5,7 @@
 #include "error.h"
 #include "mem.h"
 #include "os.h"
+#include "random.h"
 #include "trace_verbs.h"
 
 #include <string.h>
@@ -16,7 +17,7 @@ wsc_session *session_new(wsc_engine *e, uint64_t attempt) {
   s->engine = e;
   s->attempt = attempt;
   s->run = e->runs;
-  os_uuid(s->id);
+  random_uuid(s->id);
   actor_ref(&e->actor);
   return s;
 }

@@ -7,7 +7,7 @@
 #define WSC_FAILURES_H
 
 #include "check.h"
-#include "mask.h"
+#include "random.h"
 #include "mem.h"
 #include "os.h"
 #include "wscengine.h"
@@ -81,7 +81,7 @@ static inline bool openssl_has_failed(void) { return openssl_failed; }
 static inline long failures_of(void (*life)(void), void (*fail_after)(long), bool (*failed)(void), long step) {
   uint8_t key[4];
   mem_fail_after(-1);
-  CHECK_EQ(mask_key(key), WSC_OK); /* this thread's supply of keys is its own until it ends */
+  CHECK_EQ(random_key(key), WSC_OK); /* this thread's supply of keys is its own until it ends */
   long before = mem_live();
   life();
   failures_given_back(before);

@@ -5,6 +5,7 @@
 #include "loop.h"
 #include "mem.h"
 #include "os.h"
+#include "random.h"
 #include "wscengine.h"
 
 #include <unistd.h>
@@ -110,6 +111,8 @@ static void step(struct bed *b, struct input *in) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct input in = {data, size};
   os_clocks.now = os_clocks.boottime = now;
+  uint8_t key[4];
+  PROMISE(random_key(key) == WSC_OK); /* this thread's pool is its own until it ends */
   long before = mem_live();
   struct bed b = {0};
   uint8_t how = take_byte(&in);
