@@ -132,6 +132,7 @@ struct wsc_engine {
   bool draining, drop, taken_told, readers_told, drain_all, grace_over;
   bool closing;     /* EF_CLOSE or EF_ABORT was carried out: IN_CLOSED is owed */
   bool dial_failed; /* before there was a connection */
+  bool refused;     /* by on_open, whose error stands however the close goes */
   unsigned active;  /* readers of all sessions inside callbacks */
   volatile uint32_t control;
 

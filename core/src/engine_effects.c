@@ -27,7 +27,7 @@ static void drop_session(wsc_engine *e) {
 
 static void dial(wsc_engine *e, uint64_t attempt) {
   drop_session(e);
-  e->reading = e->draining = e->drop = e->grace_over = e->closing = false;
+  e->reading = e->draining = e->drop = e->grace_over = e->closing = e->refused = false;
   engine_set_control(e);
   if (e->trace) trace_dial(e);
   e->session = session_new(e, attempt);

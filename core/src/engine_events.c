@@ -315,6 +315,7 @@ static void answer(wsc_engine *e, int type, const wsc_reply *r) {
   if (type == WSC_EVENT_OPENED && !a->ok) {
     struct error_info info = {.status = WSC_ERR_HOST, .cause = wsc_error_ref(r->error)};
     e->failed_attempts++;
+    e->refused = true;
     engine_set_failure(e, error_make(&info, "on_open refused the session (%d)", r->status));
   }
   if (type == WSC_EVENT_BEFORE_ATTEMPT && !a->ok) {

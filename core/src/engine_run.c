@@ -78,6 +78,12 @@ static bool failed_dial_input(wsc_engine *e, struct lifecycle_input *in) {
   return true;
 }
 
+/* How a connection ended, unless on_open had refused it. */
+static void end_failure(wsc_engine *e, wsc_error *error) {
+  if (e->refused) wsc_error_unref(error);
+  else engine_set_failure(e, error);
+}
+
 static bool link_input(wsc_engine *e, unsigned *news, struct lifecycle_input *in) {
   if (e->dial_failed) {
     e->dial_failed = false;
@@ -95,7 +101,7 @@ static bool link_input(wsc_engine *e, unsigned *news, struct lifecycle_input *in
   }
   if (*news & NEWS_LOST) {
     *news &= ~(unsigned)NEWS_LOST;
-    engine_set_failure(e, link_error(e));
+    end_failure(e, link_error(e));
     in->kind = IN_LOST;
     return true;
   }
@@ -104,8 +110,9 @@ static bool link_input(wsc_engine *e, unsigned *news, struct lifecycle_input *in
   const wsc_close *c = link_close(e);
   in->kind = IN_CLOSED;
   in->ok = !c || c->timer != WSC_TIMER_CLOSE;
-  if (!in->ok) engine_set_failure(e, link_error(e));
-  if (e->trace) trace_close_done(e, in->ok ? NULL : e->failure);
+  wsc_error *error = in->ok ? NULL : link_error(e);
+  if (e->trace) trace_close_done(e, error);
+  if (error) end_failure(e, error);
   return true;
 }
 
