@@ -6,7 +6,7 @@ package abi
 // The ABI these constants were read from.
 const (
 	Version = "0.1.0"
-	Hash    = "5b717faf58ec6988086dcc75bf5c962c9a2c05a3520800c2b94dd54fc61ef007"
+	Hash    = "e371353c468291433cbb689ea9ecae4e3dbfb2a453dabadc69bc72e9190a616a"
 )
 
 // What a call of the C library returned.

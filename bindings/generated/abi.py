@@ -6,7 +6,7 @@ import enum
 from typing import NamedTuple, TypedDict
 
 ABI_VERSION = "0.1.0"
-ABI_HASH = "5b717faf58ec6988086dcc75bf5c962c9a2c05a3520800c2b94dd54fc61ef007"
+ABI_HASH = "e371353c468291433cbb689ea9ecae4e3dbfb2a453dabadc69bc72e9190a616a"
 
 
 class Status(enum.IntEnum):

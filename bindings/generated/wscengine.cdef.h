@@ -11,6 +11,7 @@ typedef struct wsc_response wsc_response;
 typedef struct wsc_attempt wsc_attempt;
 typedef struct wsc_loop wsc_loop;
 typedef struct wsc_batch wsc_batch;
+typedef struct wsc_trace_call wsc_trace_call;
 
 typedef enum wsc_status {
   WSC_OK = 0,
@@ -599,6 +600,9 @@ wsc_batch *wsc_event_hold(const wsc_event *ev);
 const uint8_t *wsc_batch_arena(const wsc_batch *b, uint64_t *length);
 const wsc_record *wsc_batch_records(const wsc_batch *b, uint32_t *count);
 void wsc_batch_unref(wsc_batch *b);
+wsc_trace_call *wsc_trace_begin(const wsc_event *ev, const wsc_record *r);
+void *wsc_trace_span(const wsc_trace_call *c);
+void wsc_trace_end(wsc_trace_call *c, int status);
 int wsc_engine_report(wsc_engine *e, uint64_t token, int status, const wsc_response *r, wsc_error *error);
 int wsc_engine_report_read(wsc_engine *e, uint64_t epoch, wsc_error *error);
 void wsc_engine_report_alive(wsc_engine *e, uint64_t epoch, uint64_t messages, uint64_t bytes);

@@ -123,7 +123,7 @@ int wsc_engine_new(const char *url, const wsc_callbacks *cb, void *user, const w
   }
   e->base_options = options_ref(e->options);
   e->log.hook = options_log(e->base_options, &e->log.hook_self);
-  if (e->has_callbacks && trace_new(e)) {
+  if (trace_new(e)) {
     r = error_set(err, WSC_ERR_NOMEM, "out of memory for an engine");
     goto fail;
   }
@@ -156,9 +156,7 @@ int wsc_loop_add(wsc_loop *l, wsc_engine *e) {
   int r = e->joined ? WSC_ERR_STATE : actor_join(&e->actor, l);
   if (!r) {
     e->joined = true;
-    trace_free(e->trace);
-    e->trace = NULL;
-    e->owner.traced = NULL;
+    e->owner.traced = NULL;   /* its verbs are the host's to tell of, by its own operations */
     e->has_callbacks = false; /* a host's loop has no crew: its callbacks are the host's to run */
   }
   pthread_mutex_unlock(&e->lock);
@@ -314,7 +312,7 @@ int wsc_engine_stop_begin(wsc_engine *e, const wsc_context *c, uint64_t token, w
 
 int wsc_engine_stop(wsc_engine *e, const wsc_context *c, wsc_error **err) {
   wsc_op *op;
-  void *span = e && e->trace ? trace_stop(e, c) : NULL;
+  void *span = e && e->owner.traced ? trace_stop(e, c) : NULL;
   int r = wsc_engine_stop_begin(e, c, 0, &op, err);
   if (!r) r = op_finish(op, err);
   if (span) trace_verb_end(e, span, r, err ? *err : NULL);

@@ -99,7 +99,7 @@ int wsc_engine_write_begin(wsc_engine *e, const wsc_context *c, int type, const 
 int wsc_engine_write(wsc_engine *e, const wsc_context *c, int type, const uint8_t *p, size_t n, wsc_error **err) {
   int r = engine_usable(e, "write", err);
   if (r) return r;
-  void *span = e->trace ? traced_write_begin(e, c, type, n) : NULL;
+  void *span = e->owner.traced ? traced_write_begin(e, c, type, n) : NULL;
   wsc_op *op = NULL;
   r = wsc_engine_write_begin(e, c, type, p, n, 0, &op, err);
   if (!r && op) r = op_finish(op, err);

@@ -136,6 +136,7 @@ static bool fill(struct event_node *n, wsc_event *ev) {
 
 static int done(struct event_node *n, wsc_event *ev, const wsc_reply *r) {
   (void)n, (void)r;
+  trace_settle(ev->engine);
   actor_unref(&ev->engine->actor);
   return WSC_OK;
 }
@@ -337,6 +338,7 @@ void trace_settle(wsc_engine *e) {
 void trace_close(wsc_engine *e) {
   struct trace *t = e->trace;
   trace_settle(e);
+  phase_change(e, TRACE_IDLE, NULL, 0, WSC_OK, NULL); /* of a run on a host's loop that is cut */
   pthread_mutex_lock(&e->lock);
   t->closed = true;
   while (t->settling) pthread_cond_wait(&t->quiet, &e->lock);
@@ -497,6 +499,32 @@ void trace_after(wsc_engine *e, const wsc_event *ev, struct trace_call *call, in
   end_span(e->trace, call->span, os_unix_ns(), status, NULL);
   end_phase(e, ev, status);
   phase_unref(e->trace, call->phase);
+}
+
+/* ---- callbacks of a host ------------------------------------------------------------------------------------------- */
+
+struct wsc_trace_call {
+  struct trace_call call;
+  const wsc_event *event;
+};
+
+wsc_trace_call *wsc_trace_begin(const wsc_event *ev, const wsc_record *r) {
+  wsc_engine *e = ev ? ev->engine : NULL;
+  if (!e || !e->trace || e->has_callbacks || (ev->type == WSC_EVENT_BATCH) != (r != NULL)) return NULL;
+  wsc_trace_call *c = mem_zalloc(sizeof *c);
+  if (!c) return NULL; /* not recorded */
+  c->event = ev;
+  if (r) trace_message_before(e, ev, (int)r->type, r->length, &c->call);
+  else trace_before(e, ev, &c->call);
+  return c;
+}
+
+void *wsc_trace_span(const wsc_trace_call *c) { return c ? c->call.span : NULL; }
+
+void wsc_trace_end(wsc_trace_call *c, int status) {
+  if (!c) return;
+  trace_after(c->event->engine, c->event, &c->call, status);
+  mem_free(c);
 }
 
 void *trace_stop(wsc_engine *e, const wsc_context *c) {

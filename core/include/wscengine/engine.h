@@ -81,7 +81,7 @@ WSC_API uint64_t wsc_engine_id(const wsc_engine *e);
 
 /* The tracer's span of the callback of this engine that this thread is in: what a user's own spans have as parent.
  * owns: the tracer's, valid until the callback returns · threads: the callback's · blocks: no · errors: NULL outside of
- *       callbacks, and without a tracer */
+ *       callbacks, without a tracer, and on a host's loop (wsc_trace_span) */
 WSC_API void *wsc_engine_span(const wsc_engine *e);
 
 /* start  what: dials, runs on_open and returns when that returned. The first start is not retried (option).

@@ -27,7 +27,7 @@ extern "C" {
   XX(DO_STOP_READING, 11, 0, "host adapter: read no more, take no more; report when the readers are out") \
   XX(OP_DONE, 12, 0, "the operation with this token has ended: status, error, op") \
   XX(STOPPED, 13, 1, "the run has ended: status is the stop reason; none after a first start that failed") \
-  XX(TRACE, 14, 0, "reserved for the tracer") \
+  XX(TRACE, 14, 0, "a start has ended, for the tracer: only to be answered") \
   XX(LOG, 15, 0, "a log record: level, subsystem, session_id, text, received_ns (when), count (lost before it)")
 
 enum wsc_event_type {
@@ -163,6 +163,17 @@ WSC_API wsc_batch *wsc_event_hold(const wsc_event *ev);
 WSC_API const uint8_t *wsc_batch_arena(const wsc_batch *b, uint64_t *length);
 WSC_API const wsc_record *wsc_batch_records(const wsc_batch *b, uint32_t *count);
 WSC_API void wsc_batch_unref(wsc_batch *b);
+
+/* A callback that a host runs, told to the engine's tracer (wsc_options_set_tracer). begin: just before the callback of a
+ * session event, r NULL, or of one message of a batch that is entered, with its record. span: the tracer's, the parent of what
+ * the callback does; NULL: it has none. end: when it has returned, before wsc_event_done (a batch's: before leave);
+ * status: not OK when it failed or refused
+ * owns: end frees what begin gave; ev is borrowed until then · threads: any · blocks: as the tracer does
+ * errors: begin: NULL without a tracer (or memory, or where a crew calls back); the others take NULL */
+typedef struct wsc_trace_call wsc_trace_call;
+WSC_API wsc_trace_call *wsc_trace_begin(const wsc_event *ev, const wsc_record *r);
+WSC_API void *wsc_trace_span(const wsc_trace_call *c);
+WSC_API void wsc_trace_end(wsc_trace_call *c, int status);
 
 /* Host adapters (option HOST_ADAPTER): answers the DO_ event with this token; exactly once each.
  * DO_DIAL  OK: open; r may be NULL · an error: the attempt failed

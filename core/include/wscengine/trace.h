@@ -138,7 +138,8 @@ typedef struct wsc_tracer {
   void (*span_end)(void *self, void *span, int64_t time_ns, int status, const wsc_error *error);
 } wsc_tracer;
 
-/* what: the tracer of engines with these options; vtable NULL: none. On a host's loop (wsc_loop_add) it is not used
+/* what: the tracer of engines with these options; vtable NULL: none. On a host's loop (wsc_loop_add) the host says
+ *       where its callbacks begin and end (wsc_trace_begin), and makes the spans of the verbs it calls itself
  * owns: vtable is copied, self is borrowed as long as an engine with it lives · threads: one at a time a handle
  * blocks: no · errors: WSC_ERR_INVALID (o NULL; vtable's struct_size, flags or a missing slot but span_attributes) */
 WSC_API int wsc_options_set_tracer(wsc_options *o, const wsc_tracer *vtable, void *self);
