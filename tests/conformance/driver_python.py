@@ -23,7 +23,7 @@ from wscengine import _abi
 from wscengine._core import lib
 
 AIO = "--aio" in sys.argv
-FEATURES = ["pause", "attempt", "latches", "wire", *([] if AIO else ["threads", "readers", "fork"])]
+FEATURES = ["pause", "attempt", "latches", "wire", "tracer", *([] if AIO else ["threads", "readers", "fork"])]
 PATTERN = bytes(range(ord("a"), ord("a") + 23))
 C_NAMES = {o.keyword: o.name for o in _abi.OPTIONS if o.keyword}
 KEYWORDS = {o.name: o for o in _abi.OPTIONS}
@@ -221,6 +221,66 @@ class ThreadedScript(Script):
         return lambda *arguments: driven(found(*arguments))
 
 
+# ---- spans ----
+
+
+class Spans:
+    """A span processor of OpenTelemetry's SDK: a span becomes one `span` event as it ends."""
+
+    def __init__(self):
+        self.names, self.numbers, self.open = {}, {}, 0
+
+    def on_start(self, span, parent_context=None):
+        with output:
+            self.open += 1
+            key = span.context.span_id
+            self.names[key], self.numbers[key] = span.name, len(self.numbers) + 1
+
+    def on_end(self, span):
+        facts = dict(span.attributes)
+        status = facts.pop("error.type", "OK")
+        assert (status == "OK") == span.status.is_ok or span.status.is_unset, span.status
+        error = None
+        if status != "OK" and any(event.name == "exception" for event in span.events):
+            error = {"status": status, "http_status": facts.pop("http.response.status_code", 0)}
+        with output:
+            self.open -= 1
+        emit(
+            {
+                "event": "span",
+                "span": self.numbers[span.context.span_id],
+                "name": span.name,
+                "parent": self.names[span.parent.span_id] if span.parent else "",
+                "kind": span.kind.name.lower(),
+                "status": status,
+                "error": error,
+                "attributes": facts,
+                "events": [{"name": e.name, **e.attributes} for e in span.events if e.name != "exception"],
+            }
+        )
+
+    def _on_ending(self, span):
+        pass
+
+    def shutdown(self):
+        pass
+
+    def force_flush(self, timeout_millis=0):
+        return True
+
+
+spans = Spans()
+
+
+def trace_engines():
+    from opentelemetry.sdk.trace import TracerProvider
+    from wscengine import otel
+
+    provider = TracerProvider()
+    provider.add_span_processor(spans)
+    otel.instrument(provider)
+
+
 # ---- commands: each gives the fields of its result; what it raises becomes status and error ----
 
 current = None
@@ -273,6 +333,8 @@ def keywords(options):
 
 async def run_engine(c, scope):
     global current
+    if c.get("trace"):
+        trace_engines()
     script = (Script if AIO else ThreadedScript)(c.get("on", {}))
     current = script.engine = (wscengine.aio.Engine if AIO else wscengine.Engine)(
         c["url"], script, **keywords(c.get("options"))
@@ -542,6 +604,7 @@ COMMANDS = {
     "validate": lambda c, s: wscengine.options.make_options(keywords(c.get("options"))) and None,
     "close_codes": lambda c, s: {code.name: code.value for code in wscengine.CloseCode},
     "fork_check": run_fork_check,
+    "spans": lambda c, s: {"open": spans.open},
 }
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from ._abi import EventFlags, EventType, LogLevel, State, StopReason
+from ._abi import EventFlags, EventType, LogLevel, MessageType, State, StopReason
 from ._core import ffi, lib
-from ._native import NULL, call, sized, text
+from ._native import NULL, Deadline, call, sized, text
 from .client import Client, overrides
 from .errors import ClosedError, Error, HostError, StartError, error_of
 from .options import make_options
@@ -113,6 +113,19 @@ def session_closed(session: SessionBase) -> Error:
     return made
 
 
+class Tracing(Protocol):
+    """Who tells of engines as they work: wscengine.otel."""
+
+    def configure(self, options: CData) -> None: ...
+    def attach(self, engine: EngineBase, url: str) -> None: ...
+    def call(
+        self, ev: CData, record: CData, function: Callable[..., Any], arguments: tuple[Any, ...], may_wait: bool
+    ) -> Any: ...
+
+
+tracing: Tracing | None = None  # of the engines made next
+
+
 def _free(loop: CData, engine: CData) -> None:
     lib.wsc_engine_free(engine)
 
@@ -121,6 +134,8 @@ class EngineBase:
     """See Engine and aio.Engine."""
 
     _session_type: type[SessionBase] = SessionBase
+    _awaited = False  # whether callbacks may be coroutine functions
+    _parent_span: CData = NULL  # of the start that is under way
 
     def __init__(
         self,
@@ -142,8 +157,11 @@ class EngineBase:
             raise TypeError(f"client is a wscengine.Client, not {type(client).__name__}")
         options.setdefault("log_level", _wanted_level())
         internal = {"ASK_BEFORE_ATTEMPT": 1} if overrides(self.client, "before_attempt") else {}
-        made = ffi.new("wsc_engine **")
-        call(lib.wsc_engine_new, url.encode(), NULL, NULL, make_options(options, **internal), made)
+        made, configured = ffi.new("wsc_engine **"), make_options(options, **internal)
+        self._trace = tracing
+        if self._trace is not None:
+            self._trace.configure(configured)
+        call(lib.wsc_engine_new, url.encode(), NULL, NULL, configured, made)
         self._c = ffi.gc(made[0], functools.partial(_free, loop))  # the engine first, then its loop
         self._loop = loop
         call(lambda error: lib.wsc_loop_add(loop, self._c))
@@ -157,6 +175,8 @@ class EngineBase:
         self._handles: deque[Any] = deque(maxlen=16)  # of exceptions that C errors carry
         self._iterated = not overrides(self.client, "on_message") and not overrides(self.client, "on_messages")
         self._bulk = overrides(self.client, "on_messages")
+        if self._trace is not None:
+            self._trace.attach(self, url)
 
     # ---- what needs no waiting ----
 
@@ -226,6 +246,35 @@ class EngineBase:
         if kind == EventType.STOPPED:
             return client.on_stopped, (self, StopReason(ev.status), error_of(ev.error))
         return None
+
+    def _invoke(self, ev: CData, function: Callable[..., Any], arguments: tuple[Any, ...], record: CData = NULL) -> Any:
+        """Calls back, inside a span where there is a tracer."""
+        if self._trace is None:
+            return function(*arguments)
+        return self._trace.call(ev, record, function, arguments, self._awaited)
+
+    def _records(self, ev: CData, reply: CData) -> Iterator[CData]:
+        """The records of a batch one by one, as each is taken. With the last one (or each, when the rest is for other readers) the batch is done, so
+        that what comes next need not wait for this record's callback."""
+        record = ffi.new("wsc_record *")
+        while lib.wsc_event_take(ev, record):
+            reply.consumed += 1
+            if self._share or reply.consumed == ev.count:
+                lib.wsc_event_done(ev, reply)
+            yield record
+            if self._share:
+                return
+
+    def _message_of(self, ev: CData, record: CData) -> Message:
+        payload: bytes = ffi.buffer(ev.arena + record.offset, record.length)[:]
+        return payload.decode() if record.type == MessageType.TEXT and not self._raw else payload
+
+    def _start_context(self, timeout: float | None) -> CData:
+        context = Deadline(timeout).context()
+        if self._parent_span:
+            context = context or sized("wsc_context")
+            context.parent_span = self._parent_span
+        return context
 
     def _answer(self, ev: CData, result: Any, failure: BaseException | None) -> None:
         """Tells the library how the callback of a non-batch event ended."""

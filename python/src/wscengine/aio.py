@@ -184,6 +184,7 @@ class Engine(EngineBase):
     coroutine. See wscengine.Engine for its arguments; reader_count is always 1."""
 
     _session_type = Session
+    _awaited = True
 
     def __init__(
         self,
@@ -242,7 +243,7 @@ class Engine(EngineBase):
         self._interrupt = None
         self._home.watch(self)
         try:
-            await self._home.wait(lib.wsc_engine_start_begin, self._c, Deadline(timeout).context())
+            await self._home.wait(lib.wsc_engine_start_begin, self._c, self._start_context(timeout))
         except BaseException as error:
             await self._rest(100)
             if isinstance(error, Error) and not isinstance(error, (StateError, InvalidError, ForkedError)):
@@ -405,7 +406,7 @@ class Engine(EngineBase):
         try:
             made = self._call_for(ev)
             if made is not None:
-                result = made[0](*made[1])
+                result = self._invoke(ev, *made)
                 if inspect.isawaitable(result):
                     result = yield result
         except BaseException as raised:
@@ -432,6 +433,14 @@ class Engine(EngineBase):
         at, reply = address(ev), address(self._reply)
         while True:
             try:
+                if self._trace is not None and not self._bulk:
+                    for record in self._records(ev, self._reply):
+                        message = self._message_of(ev, record)
+                        if not (self._requests and self._asked(message)):
+                            result = self._invoke(ev, self.client.on_message, (session, message), record)
+                            if inspect.isawaitable(result):
+                                yield result
+                    return
                 if not self._bulk and not self._awaits and not self._requests:
                     _batch.deliver(at, reply, self._raw, False, self.client.on_message, session)
                     return

@@ -129,7 +129,7 @@ class Engine(EngineBase):
         self._interrupt = None
         self._spawn()
         try:
-            wait(lib.wsc_engine_start_begin, self._c, Deadline(timeout).context())
+            wait(lib.wsc_engine_start_begin, self._c, self._start_context(timeout))
         except (StateError, InvalidError, ForkedError):
             raise
         except Error as error:
@@ -340,7 +340,7 @@ class Engine(EngineBase):
         try:
             made = self._call_for(ev)
             if made is not None:
-                result = made[0](*made[1])
+                result = self._invoke(ev, *made)
         except BaseException as raised:
             failure = raised
         finally:
@@ -380,6 +380,10 @@ class Engine(EngineBase):
                 self.client.on_messages(session, messages)
         elif self._views:
             self._deliver_views(ev, reply, session)
+        elif self._trace is not None:
+            on_message = self._offered if self._requests else self.client.on_message
+            for record in self._records(ev, reply):
+                self._invoke(ev, on_message, (session, self._message_of(ev, record)), record)
         else:
             on_message = self._offered if self._requests else self.client.on_message
             _batch.deliver(address(ev), address(reply), self._raw, self._share, on_message, session)
@@ -388,18 +392,13 @@ class Engine(EngineBase):
         batch = lib.wsc_event_hold(ev)
         if not batch:
             raise MemoryError
-        length, record = ffi.new("uint64_t *"), ffi.new("wsc_record *")
+        length = ffi.new("uint64_t *")
         arena = ffi.gc(lib.wsc_batch_arena(batch, length), lambda _: lib.wsc_batch_unref(batch))
         whole = memoryview(ffi.buffer(arena, length[0])).toreadonly()
         records = lib.wsc_batch_records(batch, ffi.NULL)
-        while lib.wsc_event_take(ev, record):
-            held = records[reply.consumed]
-            reply.consumed += 1
-            if self._share or reply.consumed == ev.count:
-                lib.wsc_event_done(ev, reply)
-            self.client.on_message(session, whole[held.offset : held.offset + held.length])  # type: ignore[arg-type]
-            if self._share:
-                return
+        for record in self._records(ev, reply):
+            held = records[reply.consumed - 1]
+            self._invoke(ev, self.client.on_message, (session, whole[held.offset : held.offset + held.length]), record)
 
     def _asked(self, message: Message) -> bool:
         found = any(asked.offer(message) for asked in list(self._requests))

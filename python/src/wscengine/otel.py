@@ -1,0 +1,314 @@
+"""Spans by OpenTelemetry: `pip install wscengine[otel]`.
+
+    from wscengine import otel
+
+    otel.instrument()      # engines made from here on tell the global tracer provider, or the one that is given
+
+What is told, and what it is called, is the same in every language of the library: `wscengine.start` and `.stop`, the phases of a run
+(`wscengine.background.…`), each callback (`wscengine.callback.…`, current inside it), and what is done with the connection (`websocket.dial`, `.read`,
+`.write`, `.ping`, `.close`). An error is recorded on its span, with `error.type` (the status of the C library) and, where a server refused,
+`http.response.status_code`. Messages taken by on_messages or by iteration have no spans of their own. Without a provider, or with a no-op one, an engine
+costs nothing more."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import itertools
+import types
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from opentelemetry import context as contexts
+from opentelemetry import trace
+
+from . import _base
+from ._abi import EventType, MessageType, Status
+from ._core import ffi, lib
+from ._native import NULL, address, sized, text
+from .errors import Error, error_of
+from .session import Message
+
+if TYPE_CHECKING:
+    from ._core import CData
+
+__all__ = ["instrument", "uninstrument"]
+
+_KINDS = {lib.WSC_SPAN_INTERNAL: trace.SpanKind.INTERNAL, lib.WSC_SPAN_CLIENT: trace.SpanKind.CLIENT}
+_kept: list[CData] = []  # handles of what engines may still tell of
+
+
+def instrument(tracer_provider: trace.TracerProvider | None = None) -> None:
+    """Engines made from here on, of threads and of asyncio, are traced. Until uninstrument(), or the next instrument()."""
+    provider = trace.get_tracer_provider() if tracer_provider is None else tracer_provider
+    silent = isinstance(provider, (trace.NoOpTracerProvider, trace.ProxyTracerProvider))
+    _base.tracing = None if silent else Tracing(provider)
+
+
+def uninstrument() -> None:
+    """Engines made from here on are not traced."""
+    _base.tracing = None
+
+
+class Tracing:
+    """The library's tracer: its spans by numbers, each with the context for what is inside it."""
+
+    def __init__(self, provider: trace.TracerProvider) -> None:
+        self.tracer = trace.get_tracer("wscengine", text(lib.wsc_version()), provider)
+        self.spans: dict[int, tuple[trace.Span, contexts.Context]] = {}
+        self.numbers = itertools.count(1)
+        self.handle = ffi.new_handle(self)
+        _kept.append(self.handle)
+        self.vtable = sized(
+            "wsc_tracer",
+            span_start=lib.wscengine_span_start,
+            span_event=lib.wscengine_span_event,
+            span_attributes=lib.wscengine_span_attributes,
+            span_end=lib.wscengine_span_end,
+        )
+
+    def configure(self, options: CData) -> None:
+        """Before an engine is made."""
+        lib.wsc_options_set_tracer(options, self.vtable, self.handle)
+
+    def attach(self, engine: _base.EngineBase, url: str) -> None:
+        """To an engine that has been made."""
+        shown = _without_password(url)
+        engine._session_type = _traced_session(type(engine)._session_type, self, shown)
+        for name, made in (("send", _verb(self, shown, "write")), ("stop", self._stop), ("start", self._start)):
+            setattr(engine, name, types.MethodType(made(getattr(type(engine), name)), engine))
+
+    # ---- spans the library tells of ----
+
+    def add(self, span: trace.Span, around: contexts.Context) -> int:
+        number = next(self.numbers)
+        self.spans[number] = span, around
+        return number
+
+    def span(self, handle: CData) -> tuple[trace.Span, contexts.Context] | None:
+        return self.spans.get(address(handle)) if handle else None
+
+    def call(
+        self, ev: CData, record: CData, function: Callable[..., Any], arguments: tuple[Any, ...], may_wait: bool
+    ) -> Any:
+        """A callback, inside its span; where it is to be awaited, what is to be awaited instead."""
+        told = lib.wsc_trace_begin(ev, record)
+        found = self.span(lib.wsc_trace_span(told))
+        attached = contexts.attach(found[1]) if found else None
+        awaited = False
+        status = 0
+        try:
+            result = function(*arguments)
+            awaited = may_wait and inspect.isawaitable(result)
+            if awaited:
+                return self._awaited(told, found, result, ev.type)
+            status = _refused(ev.type, result)
+            return result
+        except BaseException as failure:
+            status = lib.WSC_ERR_HOST
+            _record(found, failure)
+            raise
+        finally:
+            if attached is not None:
+                contexts.detach(attached)
+            if not awaited:
+                lib.wsc_trace_end(told, status)
+
+    async def _awaited(self, told: CData, found: Any, awaitable: Any, kind: int) -> Any:
+        attached = contexts.attach(found[1]) if found else None
+        status = 0
+        try:
+            result = await awaitable
+            status = _refused(kind, result)
+            return result
+        except BaseException as failure:
+            status = lib.WSC_ERR_HOST
+            _record(found, failure)
+            raise
+        finally:
+            if attached is not None:
+                contexts.detach(attached)
+            lib.wsc_trace_end(told, status)
+
+    # ---- verbs ----
+
+    @contextlib.contextmanager
+    def inside(self, name: str, kind: trace.SpanKind, attributes: dict[str, Any]) -> Iterator[trace.Span]:
+        with self.tracer.start_as_current_span(
+            name, kind=kind, attributes=attributes, record_exception=False, set_status_on_exception=False
+        ) as span:
+            try:
+                yield span
+            except BaseException as failure:
+                span.record_exception(failure)
+                _failed(span, failure.status if isinstance(failure, Error) else lib.WSC_ERR_HOST, str(failure))
+                raise
+
+    def _stop(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return _wrapped(function, lambda *_: self.inside("wscengine.stop", trace.SpanKind.INTERNAL, {}))
+
+    def _start(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The library makes its span; here it gets its parent."""
+
+        @contextlib.contextmanager
+        def parent(engine: _base.EngineBase, *_: Any) -> Iterator[None]:
+            now = trace.get_current_span()
+            if not now.get_span_context().is_valid:
+                yield
+                return
+            number = self.add(now, contexts.get_current())
+            engine._parent_span = ffi.cast("void *", number)
+            try:
+                yield
+            finally:
+                engine._parent_span = NULL
+                self.spans.pop(number, None)
+
+        return _wrapped(function, parent)
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}"))
+
+
+def _refused(kind: int, result: Any) -> int:
+    """An on_open or before_attempt that said no."""
+    no = result is False and kind in (EventType.OPENED, EventType.BEFORE_ATTEMPT)
+    return int(lib.WSC_ERR_HOST) if no else 0
+
+
+def _record(found: tuple[trace.Span, contexts.Context] | None, failure: BaseException) -> None:
+    if found:
+        found[0].record_exception(failure)
+
+
+def _failed(span: trace.Span, status: int, said: str) -> None:
+    names = {s.value: s.name for s in Status}
+    span.set_attribute("error.type", names.get(status, str(status)))
+    span.set_status(trace.StatusCode.ERROR, said)
+
+
+def _wrapped(function: Callable[..., Any], around: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that runs inside around(self, its arguments …)."""
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def awaited(*arguments: Any, **keywords: Any) -> Any:
+            with around(*arguments, *keywords.values()) as span:
+                return _got(span, await function(*arguments, **keywords))
+
+        return awaited
+
+    @functools.wraps(function)
+    def called(*arguments: Any, **keywords: Any) -> Any:
+        with around(*arguments, *keywords.values()) as span:
+            return _got(span, function(*arguments, **keywords))
+
+    return called
+
+
+def _size(message: Any) -> dict[str, Any]:
+    is_text = isinstance(message, str)
+    return {
+        "websocket.message.size": len(message.encode("utf-8", "surrogatepass"))
+        if is_text
+        else memoryview(message).nbytes,
+        "websocket.message.opcode": int(MessageType.TEXT if is_text else MessageType.BINARY),
+    }
+
+
+def _got(span: trace.Span | None, result: Any) -> Any:
+    """What a verb gives; a message is told of."""
+    if span is not None and isinstance(result, (str, bytes)):
+        span.add_event("websocket.message.received", _size(result))
+    return result
+
+
+def _verb(tracing: Tracing, url: str, verb: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def around(_: Any, *arguments: Any) -> Any:
+        facts: dict[str, Any] = {"url.full": url}
+        if verb == "write" and arguments and isinstance(arguments[0], (str, bytes, bytearray, memoryview)):
+            facts |= _size(arguments[0])
+        if verb == "close":
+            code, reason = (*arguments, *(1000, "")[len(arguments) :])[:2]
+            facts |= {"websocket.close.code": code, "websocket.close.reason": reason}
+        return tracing.inside(f"websocket.{verb}", trace.SpanKind.CLIENT, facts)
+
+    return lambda function: _wrapped(function, around)
+
+
+def _traced_session(kind: Any, tracing: Tracing, url: str) -> Any:
+    verbs = {"send": "write", "read": "read", "ping": "ping", "close": "close"}
+    members: dict[str, Any] = {name: _verb(tracing, url, verb)(getattr(kind, name)) for name, verb in verbs.items()}
+    if not inspect.iscoroutinefunction(kind.send_many):  # the other one sends each by itself already
+
+        def send_many(self: Any, messages: Iterable[Message], timeout: float | None = None) -> None:
+            with self.corked():
+                for message in messages:
+                    self.send(message, timeout)
+
+        members["send_many"] = send_many
+    return type(kind.__name__, (kind,), {"__slots__": (), "__doc__": kind.__doc__, **members})
+
+
+# ---- what the library calls ----
+
+
+def _facts(attributes: CData, count: int) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    for i in range(count):
+        one = attributes[i]
+        if one.type == lib.WSC_ATTRIBUTE_STR:
+            facts[text(one.name)] = text(one.text)
+        else:
+            facts[text(one.name)] = bool(one.number) if one.type == lib.WSC_ATTRIBUTE_BOOL else one.number
+    return facts
+
+
+@ffi.def_extern(error=NULL)  # type: ignore[untyped-decorator]
+def wscengine_span_start(
+    handle: CData, parent: CData, name: CData, kind: int, time_ns: int, attributes: CData, count: int
+) -> CData:
+    tracing: Tracing = ffi.from_handle(handle)
+    above = tracing.span(parent)
+    around = above[1] if above else contexts.Context()
+    span = tracing.tracer.start_span(
+        text(name), around, _KINDS[kind], attributes=_facts(attributes, count), start_time=time_ns
+    )
+    return ffi.cast("void *", tracing.add(span, trace.set_span_in_context(span, around)))
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator]
+def wscengine_span_event(handle: CData, span: CData, name: CData, time_ns: int, attributes: CData, count: int) -> None:
+    found = ffi.from_handle(handle).span(span)
+    if found:
+        found[0].add_event(text(name), _facts(attributes, count), time_ns)
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator]
+def wscengine_span_attributes(handle: CData, span: CData, attributes: CData, count: int) -> None:
+    found = ffi.from_handle(handle).span(span)
+    if found:
+        found[0].set_attributes(_facts(attributes, count))
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator]
+def wscengine_span_end(handle: CData, span: CData, time_ns: int, status: int, error: CData) -> None:
+    found = ffi.from_handle(handle).spans.pop(address(span), None)
+    if not found:
+        return
+    if status != 0:
+        cause = error_of(error)
+        said = str(cause) if cause is not None else text(lib.wsc_status_text(status))
+        if cause is not None:
+            found[0].record_exception(cause)
+            refusal = getattr(cause, "http_status", 0)
+            if refusal:
+                found[0].set_attribute("http.response.status_code", refusal)
+        _failed(found[0], status, said)
+    found[0].end(time_ns)
