@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import threading
 
@@ -195,6 +196,25 @@ def test_cancellation_ends_a_start_and_nothing_goes_on(run):
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         run(main(silent.getsockname()[1]))
+
+
+def test_memoryviews_outlive_the_engine_and_await_their_callbacks(server, run):
+    kept = []
+
+    class Views(wscengine.Client):
+        async def on_message(self, session, message):
+            await asyncio.sleep(0)
+            kept.append(message)
+
+    async def main(url):
+        async with aio.Engine(url, Views(), memoryviews=True) as engine:
+            await engine.send_many(["one", b"two", b""])
+            while len(kept) < 3:
+                await asyncio.sleep(0.002)
+
+    run(main(server().url))
+    gc.collect()
+    assert [bytes(view) for view in kept] == [b"one", b"two", b""] and all(view.readonly for view in kept)
 
 
 def test_exceptions_keep_their_identity_and_follow_the_policy(server, run, caplog):

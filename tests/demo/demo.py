@@ -11,10 +11,11 @@ in OnOpen and, after each reconnect, from the last number it saw. Meanwhile
   5. after a session of more than 10 s, which sets the delays back, the server falls silent (SIGSTOP) until keepalive
      finds out; then it goes on (SIGCONT)
 
-At the end there is a table. Exit status 0 only when no message was missed, none came twice, and each of the faults
+Each client (in C, in Python) has a server of its own, all at the same time. At the end there is a table for each. Exit status 0 only when no message was missed, none came twice, and each of the faults
 above was seen by the client. It takes about a minute.
 """
 import argparse
+import functools
 import json
 import os
 import pathlib
@@ -41,8 +42,8 @@ class Failed(Exception):
     pass
 
 
-def say(text, who="demo"):
-    print(f"{time.monotonic() - STARTED:6.1f} s  {who:<6}  {text}", flush=True)
+def tell(text, who="demo"):
+    print(f"{time.monotonic() - STARTED:6.1f} s  {who:<13}  {text}", flush=True)
 
 
 class Child:
@@ -66,7 +67,8 @@ class Child:
 
 
 class Server(Child):
-    def __init__(self, folder, port):
+    def __init__(self, folder, port, side):
+        self.who = f"{side} server"
         super().__init__("server", [sys.executable, HERE / "server.py", "--port", port, "--rate", SLOW,
                                     "--cert", folder / "server.pem", "--key", folder / "server.key"], stdin=subprocess.PIPE)
         self.port = self.wait("listening", 20)["port"]
@@ -86,7 +88,7 @@ class Server(Child):
                 raise Failed(f"the server ended (status {self.process.wait()}) before it reported {event!r}")
             got = json.loads(line)
             details = ", ".join(f"{k} {v}" for k, v in got.items() if k != "event")
-            say(f"{got['event']}: {details}" if details else got["event"], "server")
+            tell(f"{got['event']}: {details}" if details else got["event"], self.who)
             if got["event"] == event:
                 return got
 
@@ -94,8 +96,9 @@ class Server(Child):
 class Client(Child):
     """Prints the client's lines as they come and keeps the last one, the summary."""
 
-    def __init__(self, command):
+    def __init__(self, command, side):
         super().__init__("client", command)
+        self.who = f"{side} client"
         self.summary, self.ended = None, threading.Event()
         threading.Thread(target=self._follow, daemon=True).start()
 
@@ -105,7 +108,7 @@ class Client(Child):
             if line.startswith("{"):
                 last = line
             else:
-                say(line, "client")
+                tell(line, self.who)
         try:
             self.summary = json.loads(last)
         except ValueError:
@@ -128,12 +131,13 @@ def make_certificates(folder):
             "-CAcreateserial", "-extfile", folder / "server.ext", "-out", folder / "server.pem")
 
 
-def orchestrate(folder, args, children):
-    server = Server(folder, 0)
+def orchestrate(folder, count, side, command, children):
+    say = functools.partial(tell, who=side)
+    server = Server(folder, 0, side)
     children.append(server)
     say(f"server: wss://localhost:{server.port}/, certificate made just now")
-    client = Client([*args.client, f"wss://localhost:{server.port}/feed", "--count", args.count, "--ca", folder / "ca.pem",
-                     "--ping-interval", PING_S, "--ping-timeout", PING_S])
+    client = Client([*command, f"wss://localhost:{server.port}/feed", "--count", count, "--ca", folder / "ca.pem",
+                     "--ping-interval", PING_S, "--ping-timeout", PING_S], side)
     children.append(client)
 
     def stream(seconds, patience=15):
@@ -152,7 +156,7 @@ def orchestrate(folder, args, children):
     if client.ended.wait(DOWN_S):
         raise Failed("the client ended while the server was away")
     children.remove(server)
-    server = Server(folder, server.port)
+    server = Server(folder, server.port, side)
     children.append(server)
 
     stream(3)
@@ -180,7 +184,7 @@ def orchestrate(folder, args, children):
     say("no more faults: the rest at full speed")
     server.tell(f"rate {FAST}")
     if not client.ended.wait(30):
-        raise Failed(f"the client has not seen {args.count} messages 30 s after the last fault")
+        raise Failed(f"the client has not seen {count} messages 30 s after the last fault")
     status = client.process.wait()
     if client.summary is None:
         raise Failed(f"the client ended with status {status} and no summary")
@@ -230,30 +234,62 @@ def table(s):
     print(f"gaps {s['gaps']}\nduplicates {s['duplicates']}")
 
 
+class Side(threading.Thread):
+    """One client and the server that is cruel to it, from the first line to the verdict."""
+
+    def __init__(self, name, command, folder, count):
+        super().__init__(daemon=True)
+        self.side, self.command, self.folder, self.count = name, command, folder, count
+        self.children, self.summary, self.wrong = [], None, []
+
+    def run(self):
+        try:
+            status, self.summary = orchestrate(self.folder, self.count, self.side, self.command, self.children)
+            self.wrong = judge(status, self.summary, self.count)
+        except Failed as e:
+            self.wrong = [str(e)]
+        except KeyError as e:
+            self.wrong = [f"the client's summary has no {e}"]
+        except Exception as e:  # a fault of the demo's own is no pass
+            self.wrong = [repr(e)]
+        finally:
+            self.end()
+
+    def end(self):
+        for child in list(self.children):
+            child.end()
+
+    def report(self):
+        if self.summary:
+            print(f"\nclient      {self.side}", end="")
+            table(self.summary)
+        for line in self.wrong:
+            print(f"demo FAILED: {self.side}: {line}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--client", required=True, nargs="+", help="the client and, where needed, its first arguments")
+    parser.add_argument("--client", required=True, nargs="+", action="append", metavar=("NAME", "COMMAND"),
+                        help="what a client is called, and how it is started; several are tried at the same time")
     parser.add_argument("--count", type=int, default=20000, help="messages until the client ends (default: %(default)s)")
     args = parser.parse_args()
-    children, wrong = [], []
     with tempfile.TemporaryDirectory(prefix="wscengine-demo-") as name:
         folder = pathlib.Path(name)
+        make_certificates(folder)
+        sides = [Side(client[0], client[1:], folder, args.count) for client in args.client]
         try:
-            make_certificates(folder)
-            status, summary = orchestrate(folder, args, children)
-            table(summary)
-            wrong = judge(status, summary, args.count)
-        except Failed as e:
-            wrong = [str(e)]
-        except KeyError as e:
-            wrong = [f"the client's summary has no {e}"]
+            for side in sides:
+                side.start()
+            for side in sides:
+                side.join()
         except KeyboardInterrupt:
             return 130
         finally:
-            for child in children:
-                child.end()
-    for line in wrong:
-        print(f"demo FAILED: {line}")
+            for side in sides:
+                side.end()
+    for side in sides:
+        side.report()
+    wrong = [line for side in sides for line in side.wrong]
     if not wrong:
         print(f"demo passed in {time.monotonic() - STARTED:.0f} s")
     return 1 if wrong else 0

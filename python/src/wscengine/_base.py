@@ -265,9 +265,24 @@ class EngineBase:
             if self._share:
                 return
 
-    def _message_of(self, ev: CData, record: CData) -> Message:
-        payload: bytes = ffi.buffer(ev.arena + record.offset, record.length)[:]
-        return payload.decode() if record.type == MessageType.TEXT and not self._raw else payload
+    def _messages(self, ev: CData, reply: CData) -> Iterator[tuple[CData, Any]]:
+        """The same with each one's message; memoryviews are of a copy of the batch, which lives as long as any of them."""
+        if not self._views:
+            for record in self._records(ev, reply):
+                payload: bytes = ffi.buffer(ev.arena + record.offset, record.length)[:]
+                is_text = record.type == MessageType.TEXT and not self._raw
+                yield record, payload.decode() if is_text else payload
+            return
+        batch = lib.wsc_event_hold(ev)
+        if not batch:
+            raise MemoryError
+        length = ffi.new("uint64_t *")
+        arena = ffi.gc(lib.wsc_batch_arena(batch, length), lambda _: lib.wsc_batch_unref(batch))
+        whole = memoryview(ffi.buffer(arena, length[0])).toreadonly()
+        records = lib.wsc_batch_records(batch, NULL)
+        for record in self._records(ev, reply):
+            held = records[reply.consumed - 1]
+            yield record, whole[held.offset : held.offset + held.length]
 
     def _start_context(self, timeout: float | None) -> CData:
         context = Deadline(timeout).context()

@@ -192,6 +192,7 @@ class Engine(EngineBase):
         client: Client | None = None,
         *,
         raw_text: bool = False,
+        memoryviews: bool = False,
         callback_errors: CallbackErrors = "continue",
         **options: Unpack[EngineOptions],
     ) -> None:
@@ -203,7 +204,7 @@ class Engine(EngineBase):
             client,
             self._home.c,
             raw_text=raw_text,
-            memoryviews=False,
+            memoryviews=memoryviews,
             callback_errors=callback_errors,
             options=dict(options),
         )
@@ -433,9 +434,8 @@ class Engine(EngineBase):
         at, reply = address(ev), address(self._reply)
         while True:
             try:
-                if self._trace is not None and not self._bulk:
-                    for record in self._records(ev, self._reply):
-                        message = self._message_of(ev, record)
+                if (self._views or self._trace is not None) and not self._bulk:
+                    for record, message in self._messages(ev, self._reply):
                         if not (self._requests and self._asked(message)):
                             result = self._invoke(ev, self.client.on_message, (session, message), record)
                             if inspect.isawaitable(result):

@@ -62,7 +62,7 @@ class Engine(EngineBase):
     Engine(url, client=None, *, raw_text=False, memoryviews=False, callback_errors="continue", **options)
 
     url: ws:// or wss:// · client: a Client; without one, or without its on_message, iterate: `for message in engine` · raw_text: text as bytes, not
-    str · memoryviews: messages are read-only memoryviews of the receive buffer, which they keep alive, instead of copies · callback_errors: what
+    str · memoryviews: messages are read-only memoryviews of one copy of all that came together, which they keep alive · callback_errors: what
     follows an exception of a callback once it is logged: "continue", "close" (1011, then it reconnects) or "stop" (it comes out of wait()) · options:
     wscengine.options.describe() has them; times are seconds.
 
@@ -378,27 +378,13 @@ class Engine(EngineBase):
                 messages = [m for m in messages if not self._asked(m)]
             if messages:
                 self.client.on_messages(session, messages)
-        elif self._views:
-            self._deliver_views(ev, reply, session)
-        elif self._trace is not None:
+        elif self._views or self._trace is not None:
             on_message = self._offered if self._requests else self.client.on_message
-            for record in self._records(ev, reply):
-                self._invoke(ev, on_message, (session, self._message_of(ev, record)), record)
+            for record, message in self._messages(ev, reply):
+                self._invoke(ev, on_message, (session, message), record)
         else:
             on_message = self._offered if self._requests else self.client.on_message
             _batch.deliver(address(ev), address(reply), self._raw, self._share, on_message, session)
-
-    def _deliver_views(self, ev: CData, reply: CData, session: Session) -> None:
-        batch = lib.wsc_event_hold(ev)
-        if not batch:
-            raise MemoryError
-        length = ffi.new("uint64_t *")
-        arena = ffi.gc(lib.wsc_batch_arena(batch, length), lambda _: lib.wsc_batch_unref(batch))
-        whole = memoryview(ffi.buffer(arena, length[0])).toreadonly()
-        records = lib.wsc_batch_records(batch, ffi.NULL)
-        for record in self._records(ev, reply):
-            held = records[reply.consumed - 1]
-            self._invoke(ev, self.client.on_message, (session, whole[held.offset : held.offset + held.length]), record)
 
     def _asked(self, message: Message) -> bool:
         found = any(asked.offer(message) for asked in list(self._requests))
