@@ -123,10 +123,31 @@ static PyObject *send_many(PyObject *module, PyObject *args) {
   return Py_BuildValue("iK", status, (unsigned long long)(uintptr_t)error);
 }
 
+/* send(write, target, context, message): (status, address of the error). write: the address of wsc_connection_write or wsc_engine_write, target
+ * what it is called with; message is a str or bytes. */
+static PyObject *send_one(PyObject *module, PyObject *args) {
+  unsigned long long write, target, context;
+  PyObject *message;
+  wsc_outgoing out;
+  (void)module;
+  if (!PyArg_ParseTuple(args, "KKKO", &write, &target, &context, &message) || !view(message, &out)) return NULL;
+  int (*call)(void *, const wsc_context *, int, const uint8_t *, size_t, wsc_error **) =
+      (int (*)(void *, const wsc_context *, int, const uint8_t *, size_t, wsc_error **))(uintptr_t)write;
+  wsc_error *error = NULL;
+  int status;
+  Py_BEGIN_ALLOW_THREADS;
+  status = call((void *)(uintptr_t)target, (const wsc_context *)(uintptr_t)context, (int)out.type, out.data, out.length,
+                &error);
+  Py_END_ALLOW_THREADS;
+  if (status == WSC_OK && !error) Py_RETURN_NONE;
+  return Py_BuildValue("iK", status, (unsigned long long)(uintptr_t)error);
+}
+
 static PyMethodDef methods[] = {
     {"bind", bind, METH_VARARGS, "bind(take, done, write_many): addresses of the core's functions"},
     {"deliver", deliver, METH_VARARGS, "deliver(event, reply, raw, share, call, session)"},
     {"collect", collect, METH_VARARGS, "collect(event, reply, raw, most) -> list"},
+    {"send", send_one, METH_VARARGS, "send(write, target, context, message) -> None, or (status, error)"},
     {"send_many", send_many, METH_VARARGS, "send_many(connection, context, messages) -> (status, error)"},
     {NULL, NULL, 0, NULL},
 };

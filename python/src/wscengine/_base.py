@@ -163,6 +163,7 @@ class EngineBase:
             self._trace.configure(configured)
         call(lib.wsc_engine_new, url.encode(), NULL, NULL, configured, made)
         self._c = ffi.gc(made[0], functools.partial(_free, loop))  # the engine first, then its loop
+        self._at = int(ffi.cast("uintptr_t", self._c))
         self._loop = loop
         call(lambda error: lib.wsc_loop_add(loop, self._c))
         self._control = lib.wsc_engine_control(self._c)

@@ -22,7 +22,7 @@ from ._core import ffi, lib
 from ._native import NULL, Deadline, address, call, check, sized
 from .client import Client
 from .errors import ClosedError, Error, ForkedError, InCallbackError, InvalidError, StateError, TimeoutError, error_of
-from .session import AT_ONCE, Message, SessionBase, payload_of
+from .session import CONNECTION_WRITE, ENGINE_WRITE, Message, SessionBase, payload_of, sent_at_once
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self, Unpack
@@ -114,6 +114,13 @@ class _Loop:
         check(lib.wsc_op_status(op, error), error)
         return op
 
+    async def send(
+        self, begin: Callable[..., int], target: CData, data: Message | Buffer, timeout: float | None
+    ) -> None:
+        """One message for which there was no room."""
+        kind, payload = payload_of(data)
+        await self.wait(begin, target, Deadline(timeout).context(), kind, payload, len(payload))
+
 
 def _loop() -> _Loop:
     home = asyncio.get_running_loop()
@@ -134,8 +141,8 @@ class Session(SessionBase):
 
     async def send(self, data: Message | Buffer, timeout: float | None = None) -> None:
         """Sends one whole message: str as text, bytes as binary. Waits for room up to timeout seconds (None: without a limit)."""
-        write, begin = lib.wsc_connection_write, lib.wsc_connection_write_begin
-        await _send(self.loop, write, begin, self._connection, data, timeout)
+        if not sent_at_once(CONNECTION_WRITE, self._at, data, timeout):
+            await self.loop.send(lib.wsc_connection_write_begin, self._connection, data, timeout)
 
     async def send_many(self, messages: Iterable[Message], timeout: float | None = None) -> None:
         """Sends them in order, in as few writes to the socket as they fit."""
@@ -163,19 +170,6 @@ class Session(SessionBase):
         """Closes it with a close frame and waits for the peer's. The engine reconnects afterwards; exit() ends the run."""
         context = Deadline(timeout).context()
         await self.loop.wait(lib.wsc_connection_close_begin, self._connection, context, code, reason.encode())
-
-
-async def _send(
-    loop: _Loop, write: Callable[..., int], begin: Callable[..., int], target: CData, data: Any, timeout: float | None
-) -> None:
-    kind, payload = payload_of(data)
-    error = ffi.new("wsc_error **")
-    status = write(target, AT_ONCE, kind, payload, len(payload), error)
-    if status in (lib.WSC_ERR_QUEUE_FULL, lib.WSC_ERR_TIMEOUT, lib.WSC_ERR_CANCELED) and timeout != 0:
-        lib.wsc_error_unref(error[0])
-        await loop.wait(begin, target, Deadline(timeout).context(), kind, payload, len(payload))
-        return
-    check(status, error)
 
 
 class Engine(EngineBase):
@@ -296,7 +290,8 @@ class Engine(EngineBase):
 
     async def send(self, data: Message | Buffer, timeout: float | None = None) -> None:
         """Sends one message on the session that is open: str as text, bytes as binary."""
-        await _send(self._home, lib.wsc_engine_write, lib.wsc_engine_write_begin, self._c, data, timeout)
+        if not sent_at_once(ENGINE_WRITE, self._at, data, timeout):
+            await self._home.send(lib.wsc_engine_write_begin, self._c, data, timeout)
 
     async def send_many(self, messages: Iterable[Message], timeout: float | None = None) -> None:
         """Sends them in order, in as few writes to the socket as they fit."""

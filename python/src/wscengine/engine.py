@@ -27,7 +27,7 @@ from .errors import (
     TimeoutError,
     error_of,
 )
-from .session import Message, Session, send
+from .session import ENGINE_WRITE, Message, Session, send_waiting, sent_at_once
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self, Unpack
@@ -178,7 +178,8 @@ class Engine(EngineBase):
     def send(self, data: Message | Buffer, timeout: float | None = None) -> None:
         """Sends one message on the session that is open: str as text, bytes as binary. Between sessions ClosedError, or with
         send_waits_for_session it waits for the next."""
-        send(lib.wsc_engine_write, lib.wsc_engine_write_begin, self._c, data, timeout)
+        if not sent_at_once(ENGINE_WRITE, self._at, data, timeout):
+            send_waiting(lib.wsc_engine_write_begin, self._c, data, timeout)
 
     def send_many(self, messages: Iterable[Message], timeout: float | None = None) -> None:
         """Sends them in order, in as few writes to the socket as they fit."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,10 @@ __all__ = ["Attempt", "Close", "Message", "Response", "Session"]
 
 Message = str | bytes
 
-AT_ONCE = sized("wsc_context", deadline_ns=1)  # long past: now or not at all
+_NOW = sized("wsc_context", deadline_ns=1)  # long past: now or not at all
+_AT_ONCE = address(_NOW)
+CONNECTION_WRITE = address(ffi.addressof(lib, "wsc_connection_write"))
+ENGINE_WRITE = address(ffi.addressof(lib, "wsc_engine_write"))
 
 
 class Headers(Mapping[str, str]):
@@ -119,27 +122,34 @@ def payload_of(data: Message | Buffer) -> tuple[int, bytes]:
     raise TypeError(f"a message is str (text) or bytes (binary), not {type(data).__name__}")
 
 
-def send(write, begin, target: CData, data: Message | Buffer, timeout: float | None) -> None:  # type: ignore[no-untyped-def]
-    """One message, whole. It leaves at once where there is room; else it waits in slices, so that a signal gets through."""
-    kind, payload = payload_of(data)
-    error = ffi.new("wsc_error **")
-    status = write(target, AT_ONCE, kind, payload, len(payload), error)
-    if status == 0:
-        return
+def sent_at_once(write: int, target: int, data: Message | Buffer, timeout: float | None) -> bool:
+    """Sends one message, whole, where there is room for it, and says whether there was; raises what else went wrong. write: CONNECTION_WRITE
+    or ENGINE_WRITE, target: the address of what it writes to."""
+    failed = _batch.send(write, target, _AT_ONCE, data if isinstance(data, (str, bytes)) else payload_of(data)[1])
+    if failed is None:
+        return True
+    status, error = failed[0], ffi.new("wsc_error **", ffi.cast("wsc_error *", failed[1]))
     if status not in (lib.WSC_ERR_QUEUE_FULL, lib.WSC_ERR_TIMEOUT, lib.WSC_ERR_CANCELED) or timeout == 0:
         raise take_error(status, error)
     lib.wsc_error_unref(error[0])
+    return False
+
+
+def send_waiting(begin: Callable[..., int], target: CData, data: Message | Buffer, timeout: float | None) -> None:
+    """The same where there was no room; in slices, so that a signal gets through."""
+    kind, payload = payload_of(data)
     wait(begin, target, Deadline(timeout).context(), kind, payload, len(payload))
 
 
 class SessionBase:
     """What sessions of threads and of asyncio share."""
 
-    __slots__ = ("_c", "_connection", "_raw", "epoch", "id", "received_ns")
+    __slots__ = ("_at", "_c", "_connection", "_raw", "epoch", "id", "received_ns")
 
     def __init__(self, session: CData, raw: bool) -> None:
         self._c = ffi.gc(lib.wsc_session_ref(session), lib.wsc_session_unref)
         self._connection = lib.wsc_session_connection(session)
+        self._at = address(self._connection)
         self._raw = raw
         self.id: str = text(lib.wsc_session_id(session))
         self.epoch: int = lib.wsc_session_epoch(session)
@@ -199,13 +209,14 @@ class Session(SessionBase):
         """Sends one whole message: str as text, bytes as binary. Waits for room up to timeout seconds (None: without a limit).
 
         Raises ClosedError, TimeoutError; with timeout 0 QueueFullError."""
-        send(lib.wsc_connection_write, lib.wsc_connection_write_begin, self._connection, data, timeout)
+        if not sent_at_once(CONNECTION_WRITE, self._at, data, timeout):
+            send_waiting(lib.wsc_connection_write_begin, self._connection, data, timeout)
 
     def send_many(self, messages: Iterable[Message], timeout: float | None = None) -> None:
         """Sends them in order, in as few writes to the socket as they fit."""
         context = Deadline(timeout).context()
         held = tuple(m if isinstance(m, (str, bytes)) else payload_of(m)[1] for m in messages)
-        status, error = _batch.send_many(address(self._connection), address(context) if context else 0, held)
+        status, error = _batch.send_many(self._at, address(context) if context else 0, held)
         if status < 0:
             raise take_error(status, ffi.new("wsc_error **", ffi.cast("wsc_error *", error)))
 
