@@ -88,25 +88,50 @@ def idle(results: dict) -> list:
     ]
 
 
-def table(results: dict) -> str:
+def bounded(results: dict, row: works.Bound) -> str:
+    runs = results.get(row.ours)
+    if not runs:
+        return f"| {row.what} | {row.must} | not measured | | |"
+    ours = idle_kib(runs) if row.metric == "idle" else cpu_ns(runs)
+    shown = f"{ours:.1f} KiB" if row.metric == "idle" else time_text(ours)
+    return f"| {row.what} | {row.must} | {shown} | | {verdict(ours <= row.limit)} |"
+
+
+def started(results: dict) -> list:
+    """What an import costs beside an interpreter that does nothing."""
+    runs = results.get((works.THREADS, "import"))
+    if not runs:
+        return []
+    more = (runs[0]["import_s"] - runs[0]["empty_s"]) * 1e3
+    good = verdict(more <= works.IMPORT_MS)
+    return [f"| import wscengine | ≤ {works.IMPORT_MS} ms more than an empty interpreter | {more:.0f} ms | | {good} |"]
+
+
+def table(results: dict, language: str) -> str:
     lines = ["| what | must | measured | ratio (reference) | |", "|---|---|---|---|---|"]
-    rows = [compared(results, row) for row in works.ROWS]
+    if language == "python":
+        rows = works.PYTHON_ROWS
+        lines += [bounded(results, r) if isinstance(r, works.Bound) else compared(results, r) for r in rows]
+        return "\n".join(lines + started(results))
+    rows = [compared(results, row) for row in works.C_ROWS]
     rows.insert(-1, corked(results))
     return "\n".join(lines + rows + deflated(results) + tls(results) + idle(results))
 
 
 def everyone(results: dict) -> str:
     """Every client beside every other: median CPU a message, and how much of the wall time it was busy."""
-    names = [w for w in works.WORKS if w not in ("idle", "round trip")]
-    lines = ["| CPU a message | " + " | ".join(names) + " | round trip p50 / p99 |", "|---" * (len(names) + 2) + "|"]
+    names = [w for w in works.WORKS if w not in ("idle", "round trip") and any(work == w for _, work in results)]
+    heads = [*names, "round trip p50 / p99", "idle"]
+    lines = ["| CPU a message | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     for client in works.CLIENTS:
         cells = [time_text(cpu_ns(results[client, w])) if results.get((client, w)) else "" for w in names]
         trips = results.get((client, "round trip"))
         tail = ""
         if trips:
             tail = f"{p50_ns(trips) / 1e3:.1f} / {statistics.median(r['p99_us'] for r in trips):.0f} µs"
+        held = results.get((client, "idle"))
         if any(cells) or tail:
-            lines.append(f"| {client} | " + " | ".join([*cells, tail]) + " |")
+            lines.append(f"| {client} | " + " | ".join([*cells, tail, f"{idle_kib(held):.1f} KiB" if held else ""]) + " |")
     return "\n".join(lines)
 
 

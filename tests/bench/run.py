@@ -10,8 +10,10 @@ import os
 import platform
 import re
 import resource
+import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 sys.dont_write_bytecode = True
@@ -32,7 +34,7 @@ def call(command: list) -> None:
         sys.exit(f"bench: {' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
 
 
-def build_library(build: Path) -> Path:
+def build_library(build: Path, language: str) -> Path:
     configure = [
         "cmake",
         "-S",
@@ -42,8 +44,12 @@ def build_library(build: Path) -> Path:
         "-DCMAKE_BUILD_TYPE=Release",
         "-DCMAKE_C_FLAGS_RELEASE=-O2 -DNDEBUG",
     ]
+    targets = ["wscengine", "bench_deflate", "bench_tls"]
+    if language == "python":
+        configure += ["-DWSC_BUILD_PYTHON=ON", f"-DPython_EXECUTABLE={sys.executable}"]
+        targets += ["_core", "_batch", "python_package"]
     call(configure)
-    call(["cmake", "--build", build / "library", "-j2", "--target", "wscengine", "--target", "bench_deflate", "--target", "bench_tls"])
+    call(["cmake", "--build", build / "library", "-j2", *(word for t in targets for word in ("--target", t))])
     found = sorted((build / "library").glob("**/libwscengine.so"))
     if not found:
         sys.exit("bench: the build made no libwscengine.so")
@@ -70,6 +76,7 @@ def build_clients(build: Path, library: Path, peers_only: bool) -> None:
 class Bench:
     def __init__(self, build: Path):
         self.build = build
+        self.environment = {**os.environ, "PYTHONPATH": str(build / "library" / "python"), "PYTHONDONTWRITEBYTECODE": "1"}
         self.counts = {}
         self.failed = []
         self.server = subprocess.Popen(
@@ -84,13 +91,15 @@ class Bench:
     def command(self, client: works.Client, work: works.Work, count: int) -> list:
         path = f"{work.path}&count={count}" if work.mode == "recv" else work.path
         arguments = [work.mode, "127.0.0.1", self.port, path, str(count), str(work.size), client.extra]
+        if client.program.endswith(".py"):
+            return [sys.executable, str(HERE / "python" / client.program), *arguments]
         return [str(self.build / client.program), *arguments]
 
     def run(self, client: works.Client, work: works.Work, count: int) -> dict:
         cpu = "0" if work.mode == "rtt" else "1"
         command = ["taskset", "-c", cpu, *self.command(client, work, count)]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=self.environment)
             result = json.loads(done.stdout.strip().splitlines()[-1])
             if result["messages"] != count:
                 raise ValueError(f"{result['messages']} of {count} messages")
@@ -136,6 +145,18 @@ def inside(build: Path, name: str) -> dict:
     return json.loads(subprocess.run([program], capture_output=True, check=True).stdout)
 
 
+def starts(bench: Bench) -> dict:
+    """How long an interpreter takes to start and end, with and without the import; medians, taking turns."""
+    times: dict = {"pass": [], "import wscengine": []}
+    for _ in range(15):
+        for source, runs in times.items():
+            began = time.perf_counter()
+            subprocess.run(["taskset", "-c", "1", sys.executable, "-c", source], check=True, env=bench.environment)
+            runs.append(time.perf_counter() - began)
+    empty, imported = (statistics.median(runs) for runs in times.values())
+    return {"empty_s": empty, "import_s": imported}
+
+
 def measure(bench: Bench, cells: list, rounds: int) -> dict:
     results = {}
     for number in range(rounds):
@@ -158,7 +179,7 @@ def machine() -> str:
     return f"{model.group(1) if model else platform.machine()}, {os.cpu_count()} CPUs, Linux {platform.release()}"
 
 
-def page(results: dict, counted: dict, rounds: int) -> str:
+def page(results: dict, counted: dict, rounds: int, language: str) -> str:
     parts = [
         "# What was measured",
         "Written by `ci/bench`; the reasons for what falls short are below the table. "
@@ -167,7 +188,7 @@ def page(results: dict, counted: dict, rounds: int) -> str:
         f"Load average of the last five minutes: {os.getloadavg()[1]:.1f}; the benchmark alone makes about 1.5, more is noise.",
     ]
     if results:
-        parts += ["## What must be", report.table(results), "## Everyone", report.everyone(results)]
+        parts += ["## What must be", report.table(results, language), "## Everyone", report.everyone(results)]
     if counted:
         parts += ["## Instructions", "Counted by callgrind, in user space only.", report.instructions(counted)]
     return "\n\n".join(parts) + "\n"
@@ -177,7 +198,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="ci/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", choices=["c"], default="c", help="which language (there is C as yet)")
+    parser.add_argument("--only", choices=["c", "python"], default="c", help="which language: c (default) or python")
     parser.add_argument("--rounds", type=int, default=5, help="5")
     parser.add_argument("--works", help=f"comma-separated, of: {', '.join(works.WORKS)}")
     parser.add_argument("--clients", help="comma-separated parts of client names")
@@ -193,11 +214,11 @@ def main() -> int:
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, hard), hard))
-    library = arguments.library or (Path() if arguments.peers else build_library(arguments.build))
+    library = arguments.library or (Path() if arguments.peers else build_library(arguments.build, arguments.only))
     build_clients(arguments.build, library.resolve(), arguments.peers)
     cells = [
         (client, work)
-        for client, work in works.plan()
+        for client, work in works.plan(arguments.only)
         if not (client.ours and arguments.peers)
         and (not arguments.works or work.name in arguments.works.split(","))
         and (not arguments.clients or any(part in client.name for part in arguments.clients.split(",")))
@@ -210,12 +231,15 @@ def main() -> int:
                     counted[client.name, work.name] = bench.instructions(client, work)
         else:
             results = measure(bench, cells, arguments.rounds)
-            if not (arguments.peers or arguments.works or arguments.library):
+            whole = not (arguments.peers or arguments.works or arguments.library)
+            if whole and arguments.only == "python":
+                results[works.THREADS, "import"] = [starts(bench)]
+            if whole and arguments.only == "c":
                 results[works.OURS, "deflated"] = [inside(arguments.build, "bench_deflate")]
                 results[works.OURS, "tls"] = [inside(arguments.build, "bench_tls")]
     finally:
         bench.close()
-    text = page(results, counted, arguments.rounds)
+    text = page(results, counted, arguments.rounds, arguments.only)
     print(text)
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)

@@ -21,12 +21,14 @@ class Client:
     extra: str = ""
     modes: tuple = ("recv", "send", "rtt")
     ours: bool = False
+    languages: tuple = ("c",)  # in whose tables it is
 
 
 WORKS = {
     w.name: w
     for w in (
         Work("16 B", "recv", "/flood?size=16", 16, 20_000, 40_000_000, (100_000, 600_000)),
+        Work("16 B text", "recv", "/flood?size=16&text=1", 16, 20_000, 20_000_000),
         Work("256 B text", "recv", "/flood?size=256&text=1", 256, 10_000, 8_000_000, (20_000, 120_000)),
         Work("16 KiB", "recv", "/flood?size=16384", 16384, 1_000, 200_000, (500, 3_000)),
         Work("1 MiB", "recv", "/flood?size=1048576", 1 << 20, 30, 3_000, (10, 60)),
@@ -37,6 +39,10 @@ WORKS = {
     )
 }
 
+PYTHON = ("python",)
+THREADS, UVLOOP, ASYNCIO = "wscengine, threads", "wscengine.aio, uvloop", "wscengine.aio, asyncio"
+BULK, MANY = "wscengine, threads, bulk", "wscengine, threads, send_many"
+
 CLIENTS = {
     c.name: c
     for c in (
@@ -46,19 +52,34 @@ CLIENTS = {
         Client("Boost.Beast", "beast", "", ("recv", "send each", "rtt")),
         Client("wslay event API", "wslay", "", ("recv", "send each", "rtt")),
         Client("libwebsockets", "lws", "", ("recv", "send each", "rtt", "idle")),
-        Client("wscengine", "ours", "1", ("recv", "send each", "rtt", "idle"), ours=True),
+        Client("wscengine", "ours", "1", ("recv", "send each", "rtt", "idle"), ours=True, languages=("c", "python")),
         Client("wscengine, 4 readers", "ours", "4", ("recv",), ours=True),
         Client("wscengine, corked", "ours", "corked", ("send packed",), ours=True),
+        Client("picows", "picows_client.py", "uvloop", ("recv", "send each", "rtt", "idle"), languages=PYTHON),
+        Client("websockets", "websockets_client.py", "uvloop", ("recv", "send each", "rtt", "idle"), languages=PYTHON),
+        Client("aiohttp", "aiohttp_client.py", "uvloop", ("recv", "send each", "rtt", "idle"), languages=PYTHON),
+        Client("websocket-client", "websocket_client.py", "", ("recv", "send each", "rtt"), languages=PYTHON),
+        Client(THREADS, "ours.py", "threads", ("recv", "send each", "rtt"), ours=True, languages=PYTHON),
+        Client(UVLOOP, "ours.py", "uvloop", ("recv", "send each", "rtt", "idle"), ours=True, languages=PYTHON),
+        Client(ASYNCIO, "ours.py", "asyncio", ("recv", "rtt", "idle"), ours=True, languages=PYTHON),
+        Client(BULK, "ours.py", "threads-bulk", ("recv",), ours=True, languages=PYTHON),
+        Client(f"{UVLOOP}, bulk", "ours.py", "uvloop-bulk", ("recv",), ours=True, languages=PYTHON),
+        Client(MANY, "ours.py", "threads-many", ("send packed",), ours=True, languages=PYTHON),
     )
 }
 
 
-def plan() -> list:
+ONLY = {"16 B text": PYTHON, "16 B": ("c",), "16 KiB": ("c",)}  # works of one language
+
+
+def plan(language: str) -> list:
     """(client, work) in the order of one round: all clients of a work side by side, so that a noisy minute hits all of them."""
     cells = []
     for work in WORKS.values():
+        if language not in ONLY.get(work.name, (language,)):
+            continue
         mode = {"send": "send each", "send packed": "send packed"}.get(work.name, work.mode)
-        cells += [(c, work) for c in CLIENTS.values() if mode in c.modes]
+        cells += [(c, work) for c in CLIENTS.values() if mode in c.modes and language in c.languages]
     return cells
 
 
@@ -71,12 +92,23 @@ class Row:
     ours: tuple  # (client, work)
     against: tuple  # clients; several: the slowest of them
     limit: float
-    metric: str = "cpu"  # cpu | p50
+    metric: str = "cpu"  # cpu | p50 | idle
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The same without a reference: `limit` in ns, or for idle in KiB."""
+
+    what: str
+    must: str
+    ours: tuple
+    limit: float
+    metric: str = "cpu"
 
 
 OURS, FOUR, CORKED = "wscengine", "wscengine, 4 readers", "wscengine, corked"
 BEAST, HEADERS, RAW = "Boost.Beast", "raw headers", "raw bytes"
-ROWS = (
+C_ROWS = (
     Row("receive 16 B binary, 1 reader", "≤ 0.40 × Boost.Beast", (OURS, "16 B"), (BEAST,), 0.40),
     Row("", "≤ 4 × the header-only reader", (OURS, "16 B"), (HEADERS,), 4.0),
     Row("receive 16 B binary, 4 readers", "≤ 1.0 × Boost.Beast", (FOUR, "16 B"), (BEAST,), 1.0),
@@ -88,5 +120,24 @@ ROWS = (
         "round trip 64 B p50, same core", "≤ 1.08 × the raw blocking client", (OURS, "round trip"), (RAW,), 1.08, "p50"
     ),
 )
-DEFLATED, TLS = 1.15, 1.2
+DEFLATED, TLS, IMPORT_MS = 1.15, 1.2, 60
 CORKED_NS, IDLE_KIB, IDLE_FDS, IDLE_THREADS, IDLE_CPU_MS = 40, 8, 1, 4, 1.0
+
+PICOWS = ("picows",)
+PYTHON_ROWS = (
+    Row("receive 16 B text as str, threads", "≤ 0.65 × picows", (THREADS, "16 B text"), PICOWS, 0.65),
+    Row("the same, asyncio under uvloop", "≤ 0.65 × picows", (UVLOOP, "16 B text"), PICOWS, 0.65),
+    Row("the same, lists by on_messages", "≤ 0.45 × picows", (BULK, "16 B text"), PICOWS, 0.45),
+    Row("", "15 × less than websockets", (UVLOOP, "16 B text"), ("websockets",), 1 / 15),
+    Row("", "30 × less than websocket-client", (THREADS, "16 B text"), ("websocket-client",), 1 / 30),
+    Row("receive 256 B text as str, threads", "≤ 1.0 × picows", (THREADS, "256 B text"), PICOWS, 1.0),
+    Row("the same, asyncio under uvloop", "≤ 1.0 × picows", (UVLOOP, "256 B text"), PICOWS, 1.0),
+    Row("receive 1 MiB binary, threads", "≤ 1.0 × picows", (THREADS, "1 MiB"), PICOWS, 1.0),
+    Row("the same, asyncio under uvloop", "≤ 1.0 × picows", (UVLOOP, "1 MiB"), PICOWS, 1.0),
+    Row("round trip 64 B p50, asyncio under uvloop", "≤ 1.1 × picows", (UVLOOP, "round trip"), PICOWS, 1.1, "p50"),
+    Row("the same, threads", "≤ 1.15 × the C core's", (THREADS, "round trip"), (OURS,), 1.15, "p50"),
+    Row("send 16 B, a call each, threads", "≤ 1.0 × picows", (THREADS, "send"), PICOWS, 1.0),
+    Row("the same, asyncio under uvloop", "≤ 1.0 × picows", (UVLOOP, "send"), PICOWS, 1.0),
+    Bound("send 16 B by send_many", "≤ 100 ns a message", (MANY, "send packed"), 100),
+    Bound("idle connection, asyncio", "≤ 10 KiB", (ASYNCIO, "idle"), 10, "idle"),
+)
