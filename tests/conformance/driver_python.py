@@ -56,6 +56,9 @@ def emit(fields):
         os.write(1, (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8", "surrogateescape"))
 
 
+spans = set()  # that have not ended
+
+
 # ---- how things look in an event ----
 
 
@@ -221,66 +224,6 @@ class ThreadedScript(Script):
         return lambda *arguments: driven(found(*arguments))
 
 
-# ---- spans ----
-
-
-class Spans:
-    """A span processor of OpenTelemetry's SDK: a span becomes one `span` event as it ends."""
-
-    def __init__(self):
-        self.names, self.numbers, self.open = {}, {}, 0
-
-    def on_start(self, span, parent_context=None):
-        with output:
-            self.open += 1
-            key = span.context.span_id
-            self.names[key], self.numbers[key] = span.name, len(self.numbers) + 1
-
-    def on_end(self, span):
-        facts = dict(span.attributes)
-        status = facts.pop("error.type", "OK")
-        assert (status == "OK") == span.status.is_ok or span.status.is_unset, span.status
-        error = None
-        if status != "OK" and any(event.name == "exception" for event in span.events):
-            error = {"status": status, "http_status": facts.pop("http.response.status_code", 0)}
-        with output:
-            self.open -= 1
-        emit(
-            {
-                "event": "span",
-                "span": self.numbers[span.context.span_id],
-                "name": span.name,
-                "parent": self.names[span.parent.span_id] if span.parent else "",
-                "kind": span.kind.name.lower(),
-                "status": status,
-                "error": error,
-                "attributes": facts,
-                "events": [{"name": e.name, **e.attributes} for e in span.events if e.name != "exception"],
-            }
-        )
-
-    def _on_ending(self, span):
-        pass
-
-    def shutdown(self):
-        pass
-
-    def force_flush(self, timeout_millis=0):
-        return True
-
-
-spans = Spans()
-
-
-def trace_engines():
-    from opentelemetry.sdk.trace import TracerProvider
-    from wscengine import otel
-
-    provider = TracerProvider()
-    provider.add_span_processor(spans)
-    otel.instrument(provider)
-
-
 # ---- commands: each gives the fields of its result; what it raises becomes status and error ----
 
 current = None
@@ -334,7 +277,9 @@ def keywords(options):
 async def run_engine(c, scope):
     global current
     if c.get("trace"):
-        trace_engines()
+        from driver_python_trace import trace_engines  # only where it is wanted: the SDK takes long to import
+
+        trace_engines(emit, spans)
     script = (Script if AIO else ThreadedScript)(c.get("on", {}))
     current = script.engine = (wscengine.aio.Engine if AIO else wscengine.Engine)(
         c["url"], script, **keywords(c.get("options"))
@@ -604,7 +549,7 @@ COMMANDS = {
     "validate": lambda c, s: wscengine.options.make_options(keywords(c.get("options"))) and None,
     "close_codes": lambda c, s: {code.name: code.value for code in wscengine.CloseCode},
     "fork_check": run_fork_check,
-    "spans": lambda c, s: {"open": spans.open},
+    "spans": lambda c, s: {"open": len(spans)},
 }
 
 
