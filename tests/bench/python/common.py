@@ -49,6 +49,35 @@ def end(messages: int) -> None:
     os._exit(0)
 
 
+async def iterate(connect, send: str, send_text: str, receive: str, text) -> None:
+    """A client whose sockets are made by `await connect()`, are iterated over, and have methods of these names. text: of what receive gives."""
+    import asyncio
+
+    begin()
+    if MODE == "idle":
+        held = [await connect() for _ in range(COUNT)]
+        await asyncio.sleep(IDLE_S)
+        end(len(held))
+    socket = await connect()
+    send_one, receive_one = getattr(socket, send), getattr(socket, receive)
+    messages = 0
+    if MODE == "recv":
+        async for _ in socket:
+            messages += 1
+    elif MODE == "send":
+        for _ in range(COUNT):
+            await send_one(PAYLOAD)
+        await getattr(socket, send_text)("count")
+        messages = int(text(await receive_one()).split()[0])
+    else:
+        for _ in range(COUNT):
+            asked = time.perf_counter()
+            await send_one(PAYLOAD)
+            await receive_one()
+            latencies.append(time.perf_counter() - asked)
+    end(messages)
+
+
 def run(main) -> None:
     """A coroutine function, on uvloop unless the last argument says asyncio."""
     if EXTRA.startswith("asyncio"):
