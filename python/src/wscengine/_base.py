@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ._abi import EventFlags, EventType, LogLevel, MessageType, State, StopReason
 from ._core import ffi, lib
-from ._native import NULL, Deadline, call, sized, text
+from ._native import NULL, Deadline, address, call, sized, text
 from .client import Client, overrides
 from .errors import ClosedError, Error, HostError, StartError, error_of
 from .options import make_options
@@ -113,6 +113,11 @@ def session_closed(session: SessionBase) -> Error:
     return made
 
 
+def refuses(kind: int, result: Any) -> bool:
+    """Whether a callback's result is a no: on_open's to the session, before_attempt's to any further attempt."""
+    return result is False and kind in (EventType.OPENED, EventType.BEFORE_ATTEMPT)
+
+
 class Tracing(Protocol):
     """Who tells of engines as they work: wscengine.otel."""
 
@@ -163,7 +168,7 @@ class EngineBase:
             self._trace.configure(configured)
         call(lib.wsc_engine_new, url.encode(), NULL, NULL, configured, made)
         self._c = ffi.gc(made[0], functools.partial(_free, loop))  # the engine first, then its loop
-        self._at = int(ffi.cast("uintptr_t", self._c))
+        self._at = address(self._c)
         self._loop = loop
         call(lambda error: lib.wsc_loop_add(loop, self._c))
         self._control = lib.wsc_engine_control(self._c)
@@ -297,7 +302,7 @@ class EngineBase:
         kind, reply, error = ev.type, sized("wsc_reply"), ffi.new("wsc_error **")
         if kind == EventType.BEFORE_ATTEMPT and self._attempt is not None:
             self._attempt._c = NULL
-        if kind in (EventType.OPENED, EventType.BEFORE_ATTEMPT) and (failure is not None or result is False):
+        if refuses(kind, result if failure is None else False):
             reply.status = lib.WSC_ERR_HOST
             if failure is not None:
                 handle = ffi.new_handle(failure)

@@ -25,7 +25,7 @@ from opentelemetry import context as contexts
 from opentelemetry import trace
 
 from . import _base
-from ._abi import EventType, MessageType, Status
+from ._abi import MessageType, Status
 from ._core import ffi, lib
 from ._native import NULL, address, sized, text
 from .errors import Error, error_of
@@ -95,42 +95,32 @@ class Tracing:
     ) -> Any:
         """A callback, inside its span; where it is to be awaited, what is to be awaited instead."""
         told = lib.wsc_trace_begin(ev, record)
+        with self._current(told):
+            result = function(*arguments)
+        if may_wait and inspect.isawaitable(result):
+            return self._awaited(told, result, ev.type)
+        return _ended(told, result, ev.type)
+
+    async def _awaited(self, told: CData, awaitable: Any, kind: int) -> Any:
+        with self._current(told):
+            result = await awaitable
+        return _ended(told, result, kind)
+
+    @contextlib.contextmanager
+    def _current(self, told: CData) -> Iterator[None]:
+        """Inside the span of a callback, which ends if that fails."""
         found = self.span(lib.wsc_trace_span(told))
         attached = contexts.attach(found[1]) if found else None
-        awaited = False
-        status = 0
         try:
-            result = function(*arguments)
-            awaited = may_wait and inspect.isawaitable(result)
-            if awaited:
-                return self._awaited(told, found, result, ev.type)
-            status = _refused(ev.type, result)
-            return result
+            yield
         except BaseException as failure:
-            status = lib.WSC_ERR_HOST
-            _record(found, failure)
+            if found:
+                found[0].record_exception(failure)
+            lib.wsc_trace_end(told, lib.WSC_ERR_HOST)
             raise
         finally:
             if attached is not None:
                 contexts.detach(attached)
-            if not awaited:
-                lib.wsc_trace_end(told, status)
-
-    async def _awaited(self, told: CData, found: Any, awaitable: Any, kind: int) -> Any:
-        attached = contexts.attach(found[1]) if found else None
-        status = 0
-        try:
-            result = await awaitable
-            status = _refused(kind, result)
-            return result
-        except BaseException as failure:
-            status = lib.WSC_ERR_HOST
-            _record(found, failure)
-            raise
-        finally:
-            if attached is not None:
-                contexts.detach(attached)
-            lib.wsc_trace_end(told, status)
 
     # ---- verbs ----
 
@@ -176,15 +166,10 @@ def _without_password(url: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}"))
 
 
-def _refused(kind: int, result: Any) -> int:
-    """An on_open or before_attempt that said no."""
-    no = result is False and kind in (EventType.OPENED, EventType.BEFORE_ATTEMPT)
-    return int(lib.WSC_ERR_HOST) if no else 0
-
-
-def _record(found: tuple[trace.Span, contexts.Context] | None, failure: BaseException) -> None:
-    if found:
-        found[0].record_exception(failure)
+def _ended(told: CData, result: Any, kind: int) -> Any:
+    """What a callback gave, whose span ends."""
+    lib.wsc_trace_end(told, lib.WSC_ERR_HOST if _base.refuses(kind, result) else 0)
+    return result
 
 
 def _failed(span: trace.Span, status: int, said: str) -> None:
