@@ -197,4 +197,128 @@ def go(abi: dict) -> str:
     out += ["}", "", "// StatusText says what a status means.", "var StatusText = map[int]string{"]
     width = max(len(str(s["number"])) for s in abi["statuses"]) + 1
     out += [f"\t{str(s['number']) + ':':<{width}} {text(s['text'])}," for s in abi["statuses"]] + ["}"]
+    out += ["", "// CloseCodes are the close codes by their names in C.", "var CloseCodes = map[string]int{"]
+    codes = {c.removeprefix("WSC_CLOSE_"): v for c, v in abi["enums"]["wsc_close_code"].items()}
+    width = max(len(c) for c in codes) + 3
+    out += [f"\t{text(c) + ':':<{width}} {v}," for c, v in codes.items()] + ["}"]
     return "\n".join(out) + "\n"
+
+
+SEED_OPTIONS = {  # type and default where they are older than this library
+    "ReaderRoutinesCount": ("int", 4),
+    "AutoReconnect": ("bool", 1),
+    "AutoReconnectRetryDelayBaseSeconds": ("int", 5),
+    "AutoReconnectRetryDelayMaxExponent": ("int", 1),
+    "OnOpenTimeoutMs": ("int64", 300000),
+    "StopTimeoutMs": ("int64", 300000),
+}
+GO_ONLY = [  # name, type, validation, comment
+    (
+        "StopWhenStartContextEnds",
+        "bool",
+        "",
+        "StopWhenStartContextEnds ends the run, as exit does, when the context that was given to Start ends. Defaults to false: "
+        "a context that is cancelled after Start has returned changes nothing.",
+    ),
+    (
+        "Logger",
+        "*slog.Logger",
+        "",
+        "Logger gets the engine's log records; without LogLevel up to the level that its handler is enabled for. Defaults to none.",
+    ),
+]
+
+
+def go_comment(prose: str, indent: str) -> list:
+    out, line = [], ""
+    for word in prose.split():
+        if line and len(line) + len(word) > 110:
+            out.append(f"{indent}// {line}")
+            line = ""
+        line = f"{line} {word}".strip()
+    return [*out, f"{indent}// {line}"]
+
+
+def go_field(o: dict) -> tuple:
+    """-> type, validation, prose of one option in Go, where zero means the default and -1 means off."""
+    name, low, high, default = o["go"], o["min"], o["max"], o["default"]
+    doc = f"{name}: {o['doc']}."
+    unit = f" {o['unit']}" if o["unit"] else ""
+    if name in SEED_OPTIONS:
+        kind, default = SEED_OPTIONS[name]
+        said = str(bool(default)).lower() if kind == "bool" else f"{default}{unit}"
+        return kind, "" if kind == "bool" else f"gte={low},lte={high}", f"{doc} Defaults to {said}."
+    if o["type"] == "STR":
+        return "string", "", doc
+    if o["type"] == "LIST":
+        return "[]string", "", doc
+    if o["type"] == "BOOL":
+        return ("int", "gte=-1,lte=1", f"{doc} 0: the default (on), 1: on, -1: off.") if default else ("bool", "", doc)
+    if low == 0 and default:
+        said = doc.replace("; 0: ", "; -1: ")
+        return "int64", f"gte=-1,lte={high}", f"{said} 0: the default ({default}{unit})" + (". -1: none." if said == doc else ".")
+    if low == 0:
+        return "int64", f"gte=0,lte={high}", doc.replace("WSC_GIVE_UP_*", "GiveUpOn")
+    return "int64", f"omitempty,gte={low},lte={high}", f"{doc} 0: the default ({default}{unit})."
+
+
+def go_struct(name: str, comment: str, rows: list) -> list:
+    out = [*go_comment(comment, ""), f"type {name} struct {{"]
+    for i, (field, kind, rule, prose) in enumerate(rows):
+        out += [""] * bool(i) + go_comment(prose, "\t")
+        out.append(f"\t{field} {kind}" + (f' `validate:"{rule}"`' if rule else ""))
+    return [*out, "}"]
+
+
+def go_apply(o: dict) -> list:
+    """Sets one option in the library's settings."""
+    name, number = o["go"], f"abi.OptionId{camel(o['name'])}"
+    seed = name in SEED_OPTIONS
+    if o["type"] == "LIST":
+        return [f"\tfor _, value := range o.{name} {{", f"\t\ts.Str({number}, value)", "\t}"]
+    if o["type"] == "STR":
+        return [f'\tif o.{name} != "" {{', f"\t\ts.Str({number}, o.{name})", "\t}"]
+    if seed and o["type"] == "BOOL":
+        return [f"\ts.Int({number}, number(o.{name}))"]
+    if seed:
+        return [f"\ts.Int({number}, int64(o.{name}))"]
+    if o["type"] == "BOOL" and not o["default"]:
+        return [f"\tif o.{name} {{", f"\t\ts.Int({number}, 1)", "\t}"]
+    value = f"max(o.{name}, 0)" if o["min"] == 0 else f"o.{name}"
+    if o["type"] == "BOOL":
+        value = f"max(int64(o.{name}), 0)"
+    return [f"\tif o.{name} != 0 {{", f"\t\ts.Int({number}, {value})", "\t}"]
+
+
+def go_options(abi: dict, package: str, name: str, comment: str, scopes: tuple, extra: list) -> str:
+    known = {o["go"]: o for o in abi["options"] if o["go"] and o["scope"] in scopes}
+    names = [n for n in SEED_OPTIONS if n in known] + [n for n in known if n not in SEED_OPTIONS]
+    rows = [(n, *go_field(known[n])) for n in names] + extra
+    imports = (['\t"log/slog"', ""] if extra else []) + [
+        '\t"github.com/wscengine/wscengine/go/internal/abi"',
+        '\t"github.com/wscengine/wscengine/go/internal/core"',
+    ]
+    out = ["// Code generated by bindings/generate.py from core/include; DO NOT EDIT. Run ci/abi --update.", ""]
+    out += [f"package {package}", "", "import (", *imports, ")", "", *go_struct(name, comment, rows)]
+    for field, kind, _, _ in rows:
+        out += ["", f"// With{field} sets opts.{field} and returns opts. It does not validate."]
+        out += [f"func (opts *{name}) With{field}(value {kind}) *{name} {{", f"\topts.{field} = value", "\treturn opts", "}"]
+    out += ["", "// apply adds what is set to the library's settings.", f"func (o *{name}) apply(s *core.Settings) {{"]
+    out += ["\tif o == nil {", "\t\treturn", "\t}"]
+    for n in names:
+        out += go_apply(known[n])
+    return "\n".join([*out, "}"]) + "\n"
+
+
+def go_engine_options(abi: dict) -> str:
+    comment = (
+        "WebsocketEngineConfigurationOptions are an engine's options. Use NewWebsocketEngineConfigurationOptions for an instance with the "
+        "defaults, and the With methods to change it. Of the options after the first six zero means the default, so a literal with only those "
+        "six is complete; -1 switches off what can be off. Those of the connection count with the wslay adapter only."
+    )
+    return go_options(abi, "wscengine", "WebsocketEngineConfigurationOptions", comment, ("ENGINE", "CONNECTION"), GO_ONLY)
+
+
+def go_wslay_options(abi: dict) -> str:
+    comment = "Options are those of a connection. Zero means the default; -1 switches off what can be off."
+    return go_options(abi, "wslay", "Options", comment, ("CONNECTION",), [])

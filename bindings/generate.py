@@ -89,7 +89,9 @@ def render(abi: dict, parsed: headers.Headers) -> dict:
     return {
         "wscengine.cdef.h": emit.cdef(abi, parsed),
         "abi.py": emit.python(abi),
-        "abi.go": emit.go(abi),
+        "../../go/internal/abi/abi.go": emit.go(abi),
+        "../../go/options_generated.go": emit.go_engine_options(abi),
+        "../../go/wsadapters/wslay/options_generated.go": emit.go_wslay_options(abi),
     }
 
 

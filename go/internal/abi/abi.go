@@ -379,3 +379,22 @@ var StatusText = map[int]string{
 	-22: "the proxy refused or failed",
 	-23: "the proxy wants to know who asks",
 }
+
+// CloseCodes are the close codes by their names in C.
+var CloseCodes = map[string]int{
+	"NORMAL":              1000,
+	"GOING_AWAY":          1001,
+	"PROTOCOL_ERROR":      1002,
+	"UNSUPPORTED_DATA":    1003,
+	"NO_STATUS":           1005,
+	"ABNORMAL":            1006,
+	"INVALID_PAYLOAD":     1007,
+	"POLICY_VIOLATION":    1008,
+	"TOO_BIG":             1009,
+	"MANDATORY_EXTENSION": 1010,
+	"INTERNAL_ERROR":      1011,
+	"SERVICE_RESTART":     1012,
+	"TRY_AGAIN_LATER":     1013,
+	"BAD_GATEWAY":         1014,
+	"TLS_HANDSHAKE":       1015,
+}

@@ -1,0 +1,329 @@
+package wscengine
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"sync"
+	"sync/atomic"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/wscengine/wscengine/go/internal/abi"
+	"github.com/wscengine/wscengine/go/internal/core"
+	"github.com/wscengine/wscengine/go/internal/native"
+	"github.com/wscengine/wscengine/go/wsadapters"
+	"github.com/wscengine/wscengine/go/wsclient"
+)
+
+// WebsocketEngine manages a connection: opens it, calls a client back, notices when it is lost, opens it again. All methods may be called from any
+// goroutine, and from callbacks.
+type WebsocketEngine struct {
+	readMutex sync.Mutex
+	client    wsclient.WebsocketClientInterface
+	conn      wsadapters.WebsocketConnectionAdapterInterface
+	url       string
+	shown     string // the same without its password
+	opts      WebsocketEngineConfigurationOptions
+	provider  trace.TracerProvider
+	readers   int
+	slot      *native.Slot // of the wslay adapter
+	host      *host        // of any other
+
+	starts  sync.Mutex
+	core    *core.Engine
+	tracing *tracing
+	run     atomic.Pointer[run] // the last, or the one to come
+	session atomic.Pointer[session]
+	reason  atomic.Int32 // of the last run that ended
+}
+
+// handler answers the core's events; it keeps them out of the engine's own method set.
+type handler struct{ engine *WebsocketEngine }
+
+// NewWebsocketEngine makes an engine that is not started.
+//
+// url, conn and wsclient must not be nil; conn is the engine's alone while it runs. opts nil: the defaults. tracerProvider nil: the global one. conn
+// is wrapped in wsadapters' instrumentation decorator unless it is one already.
+//
+// Fails for nil, for options that are out of their limits (validator.ValidationErrors) and for a URL, header or file that cannot be used (*Error);
+// nothing is started.
+func NewWebsocketEngine(
+	url *url.URL,
+	conn wsadapters.WebsocketConnectionAdapterInterface,
+	wsclient wsclient.WebsocketClientInterface,
+	opts *WebsocketEngineConfigurationOptions,
+	tracerProvider trace.TracerProvider,
+) (*WebsocketEngine, error) {
+	switch {
+	case url == nil:
+		return nil, errors.New("wscengine: url is nil")
+	case isNil(conn):
+		return nil, errors.New("wscengine: conn is nil")
+	case isNil(wsclient):
+		return nil, errors.New("wscengine: wsclient is nil")
+	}
+	if opts == nil {
+		opts = NewWebsocketEngineConfigurationOptions()
+	}
+	if err := Validate(opts); err != nil {
+		return nil, optionsError(err)
+	}
+	e := &WebsocketEngine{
+		client:   wsclient,
+		conn:     conn,
+		url:      url.String(),
+		shown:    url.Redacted(),
+		opts:     *opts,
+		provider: tracerProvider,
+		readers:  opts.ReaderRoutinesCount,
+	}
+	inner := conn
+	if decorated, ok := conn.(*wsadapters.WebsocketConnectionAdapterInstrumentationDecorator); ok {
+		inner = decorated.Decorated()
+	}
+	if adapter, ok := inner.(native.Adapter); ok {
+		e.slot = adapter.Slot()
+	} else {
+		e.host = &host{engine: e}
+	}
+	if err := e.build(); err != nil {
+		return nil, err
+	}
+	e.run.Store(&run{engine: e, done: make(chan struct{})})
+	return e, nil
+}
+
+// build makes the core's engine, with a tracer if there is one to tell.
+func (e *WebsocketEngine) build() error {
+	s := &core.Settings{}
+	if e.slot != nil {
+		s.Add(&e.slot.Settings)
+	}
+	s.Add(e.opts.settings())
+	s.Int(abi.OptionIdHostAdapter, number(e.host != nil))
+	if _, ok := e.client.(wsclient.BeforeAttemptInterface); ok {
+		s.Int(abi.OptionIdAskBeforeAttempt, 1)
+	}
+	e.tracing = newTracing(e)
+	var tracer core.Tracer
+	if e.tracing != nil {
+		tracer = e.tracing
+	}
+	made, err := core.NewEngine(e.url, s, &handler{e}, tracer)
+	if err != nil {
+		return err
+	}
+	e.core = made
+	if e.host != nil {
+		e.host.decorate()
+	}
+	return nil
+}
+
+// GetReadMutex gives the mutex whose holder pauses the engine: no message and no event is taken meanwhile, and the holder may read the connection
+// itself. It is granted at once, also while messages stream in and while none come. The engine holds it in OnReadError, OnClose and OnCloseError.
+//
+// Unlock it before Stop, which waits for it.
+func (e *WebsocketEngine) GetReadMutex() *sync.Mutex { return &e.readMutex }
+
+// IsStarted says whether a run is on, also between its sessions. It waits while the engine is starting or stopping, but not inside a callback: there
+// starting is true and stopping is false.
+func (e *WebsocketEngine) IsStarted() bool {
+	inside := e.core.Inside()
+	for {
+		r := e.run.Load()
+		state := e.core.State()
+		switch {
+		case state == abi.StateStarting && !inside && r.started != nil:
+			<-r.started
+		case state == abi.StateStopping && !inside:
+			<-r.done
+			return e.run.Load() != r && e.IsStarted()
+		default:
+			return state != abi.StateStopped && state != abi.StateStopping
+		}
+	}
+}
+
+// Start connects, calls OnOpen and returns when that has. ctx is the parent of every context of the run: its values and its span are theirs; that it
+// ends ends a start that is under way, and a run only with StopWhenStartContextEnds.
+//
+// Fails with an EngineStartError: ctx ended, the engine is started already (nothing changes), no connection, OnOpen's error, the timeout. Then the
+// connection is closed with 1001 and nothing goes on; the engine does not try again by itself.
+func (e *WebsocketEngine) Start(ctx context.Context) error {
+	if ctx == nil {
+		return EngineStartError{errNilContext}
+	}
+	if err := ctx.Err(); err != nil {
+		return EngineStartError{err}
+	}
+	if e.core.Inside() {
+		return EngineStartError{inCallback("start")}
+	}
+	r, err := e.begin(ctx)
+	if err != nil {
+		return EngineStartError{err}
+	}
+	err = e.core.Start(ctx, e.tracing.parent(ctx))
+	r.opening.Store(false)
+	if err != nil {
+		e.startFailed(r)
+		close(r.started)
+		return EngineStartError{err}
+	}
+	close(r.started)
+	if e.opts.StopWhenStartContextEnds {
+		context.AfterFunc(ctx, r.exit)
+	}
+	return nil
+}
+
+// begin makes the run of a start; an error: there is one already.
+func (e *WebsocketEngine) begin(ctx context.Context) (*run, error) {
+	e.starts.Lock()
+	defer e.starts.Unlock()
+	before := e.run.Load()
+	if before.over() {
+		if err := e.core.Wait(ctx); ctx.Err() != nil {
+			return nil, err
+		}
+	}
+	if before.opening.Load() || e.core.State() != abi.StateStopped {
+		return nil, badState("start", errStarted)
+	}
+	if e.tracing == nil && traced(e.provider) {
+		if err := e.build(); err != nil { // a provider has been set since
+			return nil, err
+		}
+	}
+	if e.slot != nil && !e.slot.Engage(e) {
+		return nil, badState("start", errors.New("the adapter is in use: its connection is open, or another engine has it"))
+	}
+	r := newRun(e, ctx)
+	if !before.over() {
+		r.done = before.done // nobody has seen it closed yet
+	}
+	e.run.Store(r)
+	e.core.Attach()
+	return r, nil
+}
+
+// startFailed leaves everything as before; who waits for Done goes on waiting for a run.
+func (e *WebsocketEngine) startFailed(r *run) {
+	r.end()
+	e.reason.Store(abi.StopReasonStartFailed)
+	if e.slot != nil {
+		e.slot.Release(e)
+	}
+	e.run.CompareAndSwap(r, &run{engine: e, done: r.done})
+	if e.host == nil || e.host.idle() {
+		e.core.Detach()
+	}
+}
+
+// Stop calls OnClose, closes the connection and returns when no callback runs or will run. Inside a callback it acts as exit does and returns nil at
+// once, whatever the context.
+//
+// Fails when the engine is not started, and when StopTimeoutMs or ctx ends first: then it goes on stopping, and a second Stop waits again.
+func (e *WebsocketEngine) Stop(ctx context.Context) error {
+	if ctx == nil {
+		return errNilContext
+	}
+	if e.core.Inside() {
+		e.core.Exit()
+		return nil
+	}
+	if r := e.run.Load(); e.core.State() == abi.StateStopped && !r.opening.Load() {
+		return badState("stop", errNotStarted)
+	}
+	return e.tracing.stop(ctx, e.core.Stop)
+}
+
+// Wait blocks until the run has ended and none of its callbacks runs. The error says why it ended, nil after Stop and exit; or that ctx has.
+func (e *WebsocketEngine) Wait(ctx context.Context) error {
+	if ctx == nil {
+		return errNilContext
+	}
+	if e.core.Inside() {
+		return inCallback("wait")
+	}
+	return e.core.Wait(ctx)
+}
+
+// Done is closed when the run that is under way, or the next one, has ended.
+func (e *WebsocketEngine) Done() <-chan struct{} { return e.run.Load().done }
+
+// Err is why the last run ended: nil while it goes on, and after Stop and exit.
+func (e *WebsocketEngine) Err() error {
+	r := e.run.Load()
+	if !r.over() {
+		return nil
+	}
+	return r.err
+}
+
+// Exit ends the run when the running callbacks have returned: the exit of callbacks, for everybody else.
+func (e *WebsocketEngine) Exit() { e.core.Exit() }
+
+// Restart ends the session that is open when the running callbacks have returned, and connects anew.
+func (e *WebsocketEngine) Restart() { e.core.Restart() }
+
+// Write sends one message on the session that is open. Between sessions it fails with an error that wraps net.ErrClosed, or waits with
+// SendWaitsForSession.
+func (e *WebsocketEngine) Write(ctx context.Context, msgType wsadapters.MessageType, msg []byte) error {
+	if ctx == nil {
+		return errNilContext
+	}
+	if e.host != nil {
+		return e.host.write(ctx, msgType, msg)
+	}
+	return e.core.Write(ctx, int(msgType), msg)
+}
+
+// State of an engine.
+type State int
+
+// States.
+const (
+	StateStopped      State = abi.StateStopped
+	StateStarting     State = abi.StateStarting
+	StateOpen         State = abi.StateOpen
+	StateReconnecting State = abi.StateReconnecting
+	StateStopping     State = abi.StateStopping
+)
+
+// String is its name in lower case.
+func (s State) String() string {
+	return [...]string{"stopped", "starting", "open", "reconnecting", "stopping"}[s]
+}
+
+// State is the engine's, at once.
+func (e *WebsocketEngine) State() State { return State(e.core.State()) }
+
+// StopReason is why a run ended.
+type StopReason int
+
+// Reasons.
+const (
+	StoppedNeverRan    StopReason = abi.StopReasonNeverRan
+	StoppedByStop      StopReason = abi.StopReasonByStop
+	StoppedByExit      StopReason = abi.StopReasonByExit
+	StoppedLost        StopReason = abi.StopReasonLost        // AutoReconnect is off and the connection ended
+	StoppedGaveUp      StopReason = abi.StopReasonGaveUp      // MaxAttempts, GiveUpOn or BeforeAttempt
+	StoppedStartFailed StopReason = abi.StopReasonStartFailed // there was no run
+)
+
+// String is its name in lower case.
+func (r StopReason) String() string {
+	return [...]string{"never_ran", "stop", "exit", "lost", "gave_up", "start_failed"}[r]
+}
+
+// StopReason is that of the last run that ended.
+func (e *WebsocketEngine) StopReason() StopReason { return StopReason(e.reason.Load()) }
+
+// Stats are the counters of an engine, all sessions together. Durations are -1 while they are not known.
+type Stats = core.Stats
+
+// Stats gives the counters now.
+func (e *WebsocketEngine) Stats() Stats { return e.core.Stats() }

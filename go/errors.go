@@ -1,0 +1,60 @@
+package wscengine
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/go-playground/validator/v10"
+
+	"github.com/wscengine/wscengine/go/internal/abi"
+	"github.com/wscengine/wscengine/go/internal/core"
+)
+
+// EngineStartError is what Start fails with. It is used as a value: errors.As finds it by its value type.
+type EngineStartError struct {
+	// Err is why: what OnOpen returned, the context's error, a *Error.
+	Err error
+}
+
+// Error says why.
+func (err EngineStartError) Error() string {
+	return "websocket engine failed to start: " + err.Err.Error()
+}
+
+// Unwrap gives why.
+func (err EngineStartError) Unwrap() error { return err.Err }
+
+// Error is an error of the library: its status, close code, system's error number, HTTP status and answer of a refused upgrade, and its cause.
+// errors.Is finds context.DeadlineExceeded for a timeout, context.Canceled, and net.ErrClosed for a connection that has ended.
+type Error = core.Error
+
+var (
+	errStarted    = errors.New("the engine is running already")
+	errNotStarted = errors.New("the engine is not started")
+	errInCallback = errors.New("not possible inside a callback, which would wait for itself")
+	errNilContext = errors.New("the context is nil")
+)
+
+// optionsError says of each option that is out of its limits what it is and what it must be; Unwrap gives Validate's error.
+func optionsError(err error) error {
+	var fields validator.ValidationErrors
+	if !errors.As(err, &fields) {
+		return fmt.Errorf("wscengine: options: %w", err)
+	}
+	relations := map[string]string{"gte": "at least", "lte": "at most"}
+	said := make([]string, 0, len(fields))
+	for _, f := range fields {
+		said = append(said, fmt.Sprintf("%s is %v, it must be %s %s", f.StructField(), f.Value(), relations[f.Tag()], f.Param()))
+	}
+	return &Error{Status: abi.StatusErrInvalid, Message: "wscengine: options: " + strings.Join(said, "; "), Cause: fields}
+}
+
+// inCallback is a misuse that is told apart by its status.
+func inCallback(what string) error {
+	return &Error{Status: abi.StatusErrInCallback, Message: what + ": " + errInCallback.Error(), Cause: errInCallback}
+}
+
+func badState(what string, cause error) error {
+	return &Error{Status: abi.StatusErrState, Message: what + ": " + cause.Error(), Cause: cause}
+}

@@ -1,0 +1,266 @@
+package wscengine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/wscengine/wscengine/go/internal/abi"
+	"github.com/wscengine/wscengine/go/internal/core"
+	"github.com/wscengine/wscengine/go/wsadapters"
+	"github.com/wscengine/wscengine/go/wsclient"
+)
+
+// Handle makes the callback that an event stands for, and answers the event.
+func (h *handler) Handle(ev *core.Event) {
+	e := h.engine
+	switch ev.Kind() {
+	case abi.EventTypeOpened:
+		e.onOpen(ev)
+	case abi.EventTypeReadError:
+		e.onReadError(ev)
+	case abi.EventTypeClosed:
+		e.onClose(ev)
+	case abi.EventTypeCloseError:
+		e.onCloseError(ev)
+	case abi.EventTypeRestartError:
+		e.onRestartError(ev)
+	case abi.EventTypeBeforeAttempt:
+		e.beforeAttempt(ev)
+	case abi.EventTypeStopped:
+		e.onStopped(ev)
+	case abi.EventTypeLog:
+		e.log(ev)
+	case abi.EventTypeDoDial, abi.EventTypeDoPing, abi.EventTypeDoClose, abi.EventTypeDoStopReading:
+		e.host.asked(ev)
+	default:
+		ev.Done()
+	}
+}
+
+func (e *WebsocketEngine) onOpen(ev *core.Event) {
+	r := e.run.Load()
+	s := newSession(e, r, ev)
+	e.session.Store(s)
+	if e.slot != nil {
+		e.slot.Enter(e, s.conn)
+	}
+	ctx, cancel := e.openContext(r, s)
+	defer cancel()
+	var err error
+	s.calling.Store(true)
+	e.tracing.call(ev, ctx, func(ctx context.Context) error {
+		err = e.client.OnOpen(ctx, ev.Response().HTTP(), s.conn, &e.readMutex, s.exit, ev.Flags()&abi.EventFlagsRestarting != 0)
+		return err
+	})
+	s.calling.Store(false)
+	if err != nil {
+		s.leave()
+		e.core.Refuse(ev, err)
+		return
+	}
+	if s.link != nil {
+		s.link.accepted()
+	}
+	ev.Done()
+}
+
+// openContext ends with what ends OnOpen: the session, the timeout and, in a start, Start's own context.
+func (e *WebsocketEngine) openContext(r *run, s *session) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(s.ctx)
+	if e.opts.OnOpenTimeoutMs > 0 {
+		ctx, cancel = context.WithTimeout(s.ctx, milliseconds(e.opts.OnOpenTimeoutMs))
+	}
+	if !r.opening.Load() {
+		return ctx, cancel
+	}
+	stop := context.AfterFunc(r.starting, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+// leave ends what the user may still do with a session.
+func (s *session) leave() {
+	s.end()
+	if s.link != nil {
+		s.link.retire()
+	}
+	if s.engine.slot != nil {
+		s.engine.slot.Enter(s.engine, nil)
+	}
+}
+
+// held runs a callback that the engine holds the read mutex for.
+func (e *WebsocketEngine) held(ev *core.Event, ctx context.Context, f func(context.Context)) {
+	e.readMutex.Lock()
+	defer e.readMutex.Unlock()
+	if s := e.session.Load(); s != nil {
+		s.calling.Store(true)
+		defer s.calling.Store(false)
+	}
+	e.tracing.call(ev, ctx, func(ctx context.Context) error { f(ctx); return nil })
+}
+
+func (e *WebsocketEngine) onReadError(ev *core.Event) {
+	s := e.session.Load()
+	err := e.core.Error(ev)
+	e.held(ev, s.ctx, func(ctx context.Context) {
+		e.client.OnReadError(ctx, s.conn, &e.readMutex, s.restart, s.exit, err)
+	})
+	ev.Done()
+	if s.link != nil {
+		s.link.readOn()
+	}
+}
+
+func (e *WebsocketEngine) onClose(ev *core.Event) {
+	s := e.session.Load()
+	s.end()
+	var answer *wsclient.CloseMessageDetails
+	s.closed.Store(ev.Close())
+	details := closeDetails(s.closed.Load())
+	e.held(ev, s.ctx, func(ctx context.Context) {
+		answer = e.client.OnClose(ctx, s.conn, &e.readMutex, details)
+	})
+	s.leave()
+	if answer == nil {
+		ev.Done()
+		return
+	}
+	if problem := unsendable(answer); problem != "" && details == nil {
+		e.complain("OnClose answered with a close message that cannot be sent: "+problem+"; 1001 is sent", s.id)
+		ev.Done()
+		return
+	}
+	ev.Closed(int(answer.CloseReason), answer.CloseMessage)
+}
+
+// unsendable says what is wrong with a close message (RFC 6455 sections 5.5.1 and 7.4).
+func unsendable(m *wsclient.CloseMessageDetails) string {
+	code := m.CloseReason
+	switch {
+	case code < 1000 || code > 4999 || code == 1004 || code == wsadapters.NoStatusReceived || code == wsadapters.AbnormalClosure ||
+		code > 1014 && code < 3000:
+		return "its code"
+	case len(m.CloseMessage) > 123:
+		return "its reason is longer than 123 bytes"
+	case !utf8.ValidString(m.CloseMessage) || strings.IndexByte(m.CloseMessage, 0) >= 0:
+		return "its reason is no text"
+	}
+	return ""
+}
+
+func (e *WebsocketEngine) onCloseError(ev *core.Event) {
+	err := e.core.Error(ev)
+	ctx := context.WithoutCancel(e.session.Load().ctx)
+	e.held(ev, ctx, func(ctx context.Context) { e.client.OnCloseError(ctx, err) })
+	ev.Done()
+}
+
+func (e *WebsocketEngine) onRestartError(ev *core.Event) {
+	r := e.run.Load()
+	ctx, cancel := context.WithCancel(r.ctx)
+	defer cancel()
+	err := e.core.Error(ev)
+	if errors.Is(err, context.DeadlineExceeded) {
+		cancel()
+	}
+	if ev.Flags()&abi.EventFlagsLast != 0 {
+		ctx = context.WithValue(ctx, lastAttempt{}, true)
+	}
+	e.tracing.call(ev, ctx, func(ctx context.Context) error {
+		e.client.OnRestartError(ctx, r.exit, err, ev.Retry())
+		return nil
+	})
+	ev.Done()
+}
+
+type lastAttempt struct{}
+
+// IsLastAttempt says, of OnRestartError's context, whether the engine gives up with this failure.
+func IsLastAttempt(ctx context.Context) bool { return ctx.Value(lastAttempt{}) != nil }
+
+// attempt is the client's view of one.
+type attempt struct {
+	*core.Attempt
+	last error
+}
+
+func (a attempt) LastError() error                   { return a.last }
+func (a attempt) AddHeader(name, value string) error { return a.Attempt.AddHeader(name + ": " + value) }
+func (a attempt) SetDelayMs(ms int64)                { a.SetDelay(ms) }
+func (a attempt) SetRetryDelayMs(ms int64)           { a.SetRetryDelay(ms) }
+
+func (e *WebsocketEngine) beforeAttempt(ev *core.Event) {
+	a := ev.Attempt()
+	err := e.client.(wsclient.BeforeAttemptInterface).BeforeAttempt(e.run.Load().ctx, attempt{a, e.core.LastError(a)})
+	a.Forget()
+	if err != nil {
+		e.core.Refuse(ev, err)
+		return
+	}
+	ev.Done()
+}
+
+func (e *WebsocketEngine) onStopped(ev *core.Event) {
+	r := e.run.Load()
+	r.err = e.core.Error(ev)
+	e.reason.Store(int32(ev.Status()))
+	if client, ok := e.client.(wsclient.OnStoppedInterface); ok {
+		e.tracing.call(ev, r.ctx, func(ctx context.Context) error { client.OnStopped(ctx, r.err); return nil })
+	} else {
+		e.tracing.call(ev, r.ctx, func(context.Context) error { return nil })
+	}
+	r.end()
+	e.session.Store(nil)
+	if e.slot != nil {
+		e.slot.Release(e)
+	}
+	e.core.Detach()
+	close(r.done)
+	ev.Done()
+}
+
+// over says whether the run has ended.
+func (r *run) over() bool {
+	select {
+	case <-r.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (e *WebsocketEngine) log(ev *core.Event) {
+	defer ev.Done()
+	if e.opts.Logger == nil {
+		return
+	}
+	record := slog.NewRecord(ev.Time(), levels[ev.Level()], ev.Text(), 0)
+	record.AddAttrs(slog.Uint64("engine_id", e.core.ID()), slog.String("subsystem", ev.Subsystem()))
+	if id := ev.SessionID(); id != "" {
+		record.AddAttrs(slog.String("session_id", id))
+	}
+	if lost := ev.Lost(); lost > 0 {
+		record.AddAttrs(slog.Int("lost_before", lost))
+	}
+	ctx := e.run.Load().context()
+	if e.opts.Logger.Enabled(ctx, record.Level) {
+		_ = e.opts.Logger.Handler().Handle(ctx, record)
+	}
+}
+
+// complain tells of a misuse that is mended.
+func (e *WebsocketEngine) complain(text, session string) {
+	if e.opts.Logger != nil {
+		e.opts.Logger.Error(text, "engine_id", e.core.ID(), "session_id", session)
+	}
+}
+
+func (r *run) context() context.Context {
+	if r.ctx == nil {
+		return context.Background()
+	}
+	return r.ctx
+}

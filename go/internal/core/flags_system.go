@@ -1,0 +1,6 @@
+//go:build wscengine_system
+
+package core
+
+// #cgo pkg-config: wscengine
+import "C"

@@ -1,0 +1,160 @@
+package wscengine
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wscengine/wscengine/go/internal/core"
+	"github.com/wscengine/wscengine/go/internal/native"
+	"github.com/wscengine/wscengine/go/wsadapters"
+	"github.com/wscengine/wscengine/go/wsclient"
+)
+
+// run is from a start to the end that follows it.
+type run struct {
+	engine   *WebsocketEngine
+	ctx      context.Context // values and span of Start's; ends with the run
+	end      context.CancelFunc
+	starting context.Context // Start's own, while it waits
+	opening  atomic.Bool     // the start is under way
+	done     chan struct{}   // closed when the run has ended
+	started  chan struct{}   // closed when Start returns
+	err      error           // why it ended, once done is closed
+}
+
+func newRun(e *WebsocketEngine, ctx context.Context) *run {
+	r := &run{engine: e, starting: ctx, done: make(chan struct{}), started: make(chan struct{})}
+	r.ctx, r.end = context.WithCancel(context.WithoutCancel(ctx))
+	r.opening.Store(true)
+	return r
+}
+
+// exit ends this run, never a later one.
+func (r *run) exit() {
+	if r.engine.run.Load() == r {
+		r.engine.core.Exit()
+	}
+}
+
+// session is one connection of a run.
+type session struct {
+	engine  *WebsocketEngine
+	run     *run
+	id      string
+	epoch   uint64
+	ctx     context.Context
+	end     context.CancelFunc
+	exit    context.CancelFunc
+	restart context.CancelFunc
+	conn    wsadapters.WebsocketConnectionAdapterInterface // the view that callbacks get
+	native  *native.Conn                                   // inside of conn, with the wslay adapter
+	link    *link                                          // likewise, with another
+
+	calling atomic.Bool // a callback but OnMessage runs: the library lets read whoever wants
+	pausing chan struct{}
+
+	received atomic.Int64
+	closed   atomic.Pointer[Close]
+
+	mu      sync.Mutex
+	reading int         // who read the connection themselves
+	current *core.Batch // that is being taken
+}
+
+// newSession is called with OPENED.
+func newSession(e *WebsocketEngine, r *run, ev *core.Event) *session {
+	s := &session{engine: e, run: r, id: ev.SessionID(), epoch: ev.Epoch(), pausing: make(chan struct{}, 1)}
+	s.ctx, s.end = context.WithCancel(context.WithValue(r.ctx, sessionKey{}, s))
+	handle := ev.Session()
+	s.exit, s.restart = handle.Exit, handle.Restart
+	if k := ev.Connection(); k != nil {
+		s.native = &native.Conn{K: k, URL: e.shown, Reading: s.take}
+		s.conn = s.native
+		if e.tracing != nil {
+			s.conn = e.tracing.decorate(s.conn)
+		}
+	} else {
+		s.link = e.host.opened(s)
+		s.conn = s.link
+	}
+	return s
+}
+
+// take is what comes before a read of the connection by the user, and gives what comes after it: what is being taken goes back first, and the engine
+// takes nothing meanwhile.
+func (s *session) take(ctx context.Context) (after func(), err error) {
+	s.mu.Lock()
+	s.reading++
+	if s.current != nil {
+		s.current.Finish()
+	}
+	s.mu.Unlock()
+	read := func() {
+		s.mu.Lock()
+		s.reading--
+		s.mu.Unlock()
+	}
+	if s.calling.Load() {
+		return read, nil
+	}
+	select {
+	case s.pausing <- struct{}{}:
+	case <-ctx.Done():
+		read()
+		return nil, context.Cause(ctx)
+	}
+	if err := s.engine.core.Pause(ctx); err != nil {
+		<-s.pausing
+		read()
+		if s.native.K.Closed() != nil {
+			return nil, nil // the read itself says how it ended
+		}
+		return nil, err
+	}
+	return func() {
+		s.engine.core.Resume()
+		<-s.pausing
+		read()
+	}, nil
+}
+
+// closeDetails is how a connection ended, as callbacks get it.
+func closeDetails(c *core.Close) *wsclient.CloseMessageDetails {
+	if c == nil {
+		return nil
+	}
+	return &wsclient.CloseMessageDetails{CloseReason: wsadapters.StatusCode(c.Code), CloseMessage: c.Reason}
+}
+
+// Session is one connection of an engine, as its callbacks can ask their context about it.
+type Session struct {
+	// ID is a UUID; Epoch counts the sessions of a run from 1.
+	ID    string
+	Epoch uint64
+	// Received is when the message (with several readers: the last ones) was read from the socket; zero with a Go adapter.
+	Received time.Time
+	// Close is how the connection ended, in OnClose; nil: the user ended the session.
+	Close *Close
+	// Restart ends this session, never a newer one, and connects anew; Exit ends the run. As those that callbacks get.
+	Restart, Exit context.CancelFunc
+}
+
+// Close is how a connection ended, in full.
+type Close = core.Close
+
+type sessionKey struct{}
+
+// SessionOf gives the session that a callback's context belongs to; false for OnRestartError's, and for any other context.
+func SessionOf(ctx context.Context) (Session, bool) {
+	s, ok := ctx.Value(sessionKey{}).(*session)
+	if !ok {
+		return Session{}, false
+	}
+	out := Session{ID: s.id, Epoch: s.epoch, Close: s.closed.Load(), Restart: s.restart, Exit: s.exit}
+	if ns := s.received.Load(); ns != 0 {
+		out.Received = time.Unix(0, ns)
+	}
+	return out, true
+}
