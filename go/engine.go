@@ -36,6 +36,7 @@ type WebsocketEngine struct {
 	run     atomic.Pointer[run] // the last, or the one to come
 	session atomic.Pointer[session]
 	reason  atomic.Int32 // of the last run that ended
+	change  atomic.Pointer[chan struct{}]
 }
 
 // handler answers the core's events; it keeps them out of the engine's own method set.
@@ -79,19 +80,38 @@ func NewWebsocketEngine(
 		readers:  opts.ReaderRoutinesCount,
 	}
 	inner := conn
-	if decorated, ok := conn.(*wsadapters.WebsocketConnectionAdapterInstrumentationDecorator); ok {
+	decorated, traced := conn.(*wsadapters.WebsocketConnectionAdapterInstrumentationDecorator)
+	if traced {
 		inner = decorated.Decorated()
 	}
 	if adapter, ok := inner.(native.Adapter); ok {
 		e.slot = adapter.Slot()
 	} else {
-		e.host = &host{engine: e}
+		e.host = &host{engine: e, conn: conn, traced: traced}
 	}
 	if err := e.build(); err != nil {
 		return nil, err
 	}
 	e.run.Store(&run{engine: e, done: make(chan struct{})})
 	return e, nil
+}
+
+// changes is closed when a session has opened or a run has ended.
+func (e *WebsocketEngine) changes() <-chan struct{} {
+	made := make(chan struct{})
+	if e.change.CompareAndSwap(nil, &made) {
+		return made
+	}
+	if now := e.change.Load(); now != nil {
+		return *now
+	}
+	return e.changes()
+}
+
+func (e *WebsocketEngine) changed() {
+	if before := e.change.Swap(nil); before != nil {
+		close(*before)
+	}
 }
 
 // build makes the core's engine, with a tracer if there is one to tell.
@@ -115,9 +135,6 @@ func (e *WebsocketEngine) build() error {
 		return err
 	}
 	e.core = made
-	if e.host != nil {
-		e.host.decorate()
-	}
 	return nil
 }
 
@@ -237,6 +254,7 @@ func (e *WebsocketEngine) Stop(ctx context.Context) error {
 	if r := e.run.Load(); e.core.State() == abi.StateStopped && !r.opening.Load() {
 		return badState("stop", errNotStarted)
 	}
+	e.run.Load().stopping.Store(true)
 	return e.tracing.stop(ctx, e.core.Stop)
 }
 
@@ -326,4 +344,11 @@ func (e *WebsocketEngine) StopReason() StopReason { return StopReason(e.reason.L
 type Stats = core.Stats
 
 // Stats gives the counters now.
-func (e *WebsocketEngine) Stats() Stats { return e.core.Stats() }
+func (e *WebsocketEngine) Stats() Stats {
+	s := e.core.Stats()
+	if e.host != nil {
+		s.MessagesDropped = e.host.dropped.Load()
+		s.MessagesSent, s.BytesSent = e.host.sentMessages.Load(), e.host.sentBytes.Load()
+	}
+	return s
+}

@@ -62,8 +62,9 @@ func (e *WebsocketEngine) onOpen(ev *core.Event) {
 		return
 	}
 	if s.link != nil {
-		s.link.accepted()
+		s.link.accept()
 	}
+	e.changed()
 	ev.Done()
 }
 
@@ -117,6 +118,9 @@ func (e *WebsocketEngine) onReadError(ev *core.Event) {
 func (e *WebsocketEngine) onClose(ev *core.Event) {
 	s := e.session.Load()
 	s.end()
+	if s.link != nil {
+		s.link.closing()
+	}
 	var answer *wsclient.CloseMessageDetails
 	s.closed.Store(ev.Close())
 	details := closeDetails(s.closed.Load())
@@ -214,6 +218,7 @@ func (e *WebsocketEngine) onStopped(ev *core.Event) {
 	}
 	r.end()
 	e.session.Store(nil)
+	e.changed()
 	if e.slot != nil {
 		e.slot.Release(e)
 	}

@@ -3,10 +3,10 @@ package wscengine
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wscengine/wscengine/go/internal/abi"
@@ -18,19 +18,13 @@ import (
 type host struct {
 	engine *WebsocketEngine
 	conn   wsadapters.WebsocketConnectionAdapterInterface
+	traced bool // conn tells a tracer of what it does itself
 
 	mu     sync.Mutex
 	link   *link // the last one that was dialed
-	asks   sync.WaitGroup
-	asking int
-}
+	asking int   // questions that are not answered yet
 
-// decorate wraps the adapter, so that its spans are made, if there is a tracer.
-func (h *host) decorate() {
-	h.conn = h.engine.conn
-	if _, ok := h.conn.(*wsadapters.WebsocketConnectionAdapterInstrumentationDecorator); !ok && h.engine.tracing != nil {
-		h.conn = h.engine.tracing.decorate(h.conn)
-	}
+	sentMessages, sentBytes, dropped atomic.Uint64
 }
 
 // asked takes a question; it is answered from a goroutine of its own, because adapters block.
@@ -43,9 +37,11 @@ func (h *host) asked(ev *core.Event) {
 		l := h.dialing()
 		answer = func() { h.dial(l, q, text) }
 	case abi.EventTypeDoPing:
-		answer = func() { h.ping(h.current(), q) }
+		l := h.current()
+		answer = func() { h.ping(l, q) }
 	case abi.EventTypeDoClose:
-		answer = func() { h.close(h.current(), q, text) }
+		l := h.current()
+		answer = func() { h.close(l, q, text) }
 	case abi.EventTypeDoStopReading:
 		h.current().stop(q.token)
 		ev.Done()
@@ -76,7 +72,7 @@ type question struct {
 func (h *host) idle() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.asking == 0 && (h.link == nil || h.link.closed())
+	return h.asking == 0 && (h.link == nil || h.link.over())
 }
 
 func (h *host) current() *link {
@@ -112,10 +108,11 @@ func (h *host) dial(l *link, q question, target string) {
 		h.drop(l)
 		err = context.Canceled
 	}
+	status := statusOf(ctx, err)
 	if err != nil {
 		l.end()
 	}
-	h.engine.core.Report(q.token, resp, err, statusOf(ctx, err), 0)
+	h.engine.core.Report(q.token, resp, err, status, 0)
 }
 
 func (h *host) open(ctx context.Context, l *link, target string) (resp *http.Response, err error) {
@@ -137,10 +134,9 @@ func statusOf(ctx context.Context, err error) int {
 	return core.StatusOfGo(err)
 }
 
-// ping asks for a sign of life. While nobody reads, because of a pause or of callbacks that take long, no pong could be seen: then the link is
-// taken to be alive, as under back-pressure.
+// ping asks for a sign of life. While the queue is full nobody reads, and no pong could be seen: then the link is taken to be alive.
 func (h *host) ping(l *link, q question) {
-	if l == nil || !l.pumping() {
+	if l == nil || !l.listens() {
 		h.engine.core.Report(q.token, nil, nil, abi.StatusOk, 0)
 		return
 	}
@@ -150,7 +146,7 @@ func (h *host) ping(l *link, q question) {
 		defer recovered("Ping", &err)
 		return h.conn.Ping(ctx)
 	}()
-	if err != nil && !l.pumping() {
+	if err != nil && !l.listens() {
 		err = nil
 	}
 	h.engine.core.Report(q.token, nil, err, statusOf(ctx, err), 0)
@@ -178,8 +174,16 @@ func (h *host) close(l *link, q question, reason string) {
 	h.engine.core.Report(q.token, nil, err, statusOf(ctx, err), 0)
 }
 
-// abandonAfter is how long a link that was given up may take to close.
-const abandonAfter = 5 * time.Second
+// abandonAfter is how long a link that was given up may take to close: enough to send what needs no waiting.
+const abandonAfter = 100 * time.Millisecond
+
+// queueBytes is how much a link may read ahead.
+func (h *host) queueBytes() int {
+	if n := h.engine.opts.ReceiveQueueBytes; n > 0 {
+		return int(n)
+	}
+	return 16 << 20
+}
 
 func (h *host) shut(ctx context.Context, code wsadapters.StatusCode, reason string) (err error) {
 	defer recovered("Close", &err)
@@ -194,11 +198,21 @@ func (h *host) drop(l *link) {
 }
 
 func (h *host) write(ctx context.Context, msgType wsadapters.MessageType, msg []byte) error {
-	s := h.engine.session.Load()
-	if s == nil || s.link == nil {
-		return fmt.Errorf("wscengine: no session is open: %w", net.ErrClosed)
+	for {
+		changed := h.engine.changes()
+		s := h.engine.session.Load()
+		if s != nil && s.link.usable("write") == nil {
+			return s.conn.Write(ctx, msgType, msg)
+		}
+		if !h.engine.opts.SendWaitsForSession || h.engine.run.Load().over() {
+			return &Error{Status: abi.StatusErrClosed, Message: "wscengine: write: no session is open"}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return &Error{Status: core.StatusOfGo(ctx.Err()), Message: "wscengine: write: no session was open in time", Cause: ctx.Err()}
+		}
 	}
-	return s.link.Write(ctx, msgType, msg)
 }
 
 // recovered makes an adapter's panic its error.

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
-	"net/url"
 	"sync"
 	"sync/atomic"
 
@@ -14,18 +12,12 @@ import (
 	"github.com/wscengine/wscengine/go/wsadapters"
 )
 
-// Who reads the connection.
-const (
-	nobody = iota // whoever comes first may
-	reader        // somebody does
-	noMore        // the engine does not want to; only the user may
-)
-
-// link is one connection of a Go adapter, from its dial on; as an adapter it is the view of it that callbacks get.
+// link is one connection of a Go adapter, from its dial on.
 //
-// One reader at a time reads the connection. It lets go of that while the callback runs, and takes it again afterwards; when the callback takes long
-// the lookout makes another reader, up to ReaderRoutinesCount. While the engine is paused, what was read waits, and the holder of the pause gets it
-// first and then reads itself.
+// One goroutine at a time reads the connection. As a rule it is a reader, which lets go of that while its callback runs and takes it up again
+// afterwards: nothing is handed over, no goroutine is woken. When the callbacks take long, or the engine is paused, or the user reads the connection
+// himself, a feeder reads instead, into a bounded queue, so that pings are answered and the end of the link is seen; more readers, up to
+// ReaderRoutinesCount, and the user's own reads take from there.
 type link struct {
 	host        *host
 	session     *session
@@ -33,26 +25,30 @@ type link struct {
 	ctx         context.Context
 	end         context.CancelFunc
 
-	reads     atomic.Int32 // nobody, reader or noMore
-	callbacks atomic.Int32 // that run
-	messages  atomic.Uint64
-	bytes     atomic.Uint64
-	stopped   atomic.Bool
-	watched   atomic.Bool
+	mu        sync.Mutex
+	changed   *sync.Cond
+	state     linkState
+	accepted  bool // OnOpen has: callbacks may be made
+	stopped   bool // no more callbacks
+	busy      bool // somebody reads the connection
+	feeding   bool // and that is the feeder
+	readers   int  // goroutines that make callbacks
+	idle      int  // of them, those that wait for the queue
+	callbacks int  // of them, those that are in one
+	queue     []message
+	queued    int       // bytes
+	failure   error     // of the last read: none succeeds after it
+	reported  bool      // the core knows of it
+	user      *ownClose // the user has closed the connection
+	refuses   bool      // the user's reads fail: a stop waits for his callbacks
+	stopToken uint64    // who is to be told when they are out
+	gone      chan struct{}
+	isGone    bool // gone is closed: the link is over and nobody reads it
 
-	mu         sync.Mutex
-	state      linkState
-	readers    int       // goroutines of read
-	waiting    []message // read, and not yet taken
-	arrived    *sync.Cond
-	gone       chan struct{} // closed when it is over and no reader is left
-	isGone     bool
-	failed     bool   // OnReadError is under way
-	stopToken  uint64 // who is to be told when the readers are out
-	userClosed wsadapters.StatusCode
-
-	seen uint64 // the lookout's
-	told uint64
+	messages, bytes uint64
+	seen            uint64 // messages at the lookout's last look
+	told            uint64 // messages that the core knows of
+	watched         bool
 }
 
 type linkState int
@@ -67,12 +63,16 @@ const (
 type message struct {
 	kind wsadapters.MessageType
 	data []byte
-	err  error
+}
+
+type ownClose struct {
+	code   wsadapters.StatusCode
+	reason string
 }
 
 func newLink(h *host, predecessor *link) *link {
 	l := &link{host: h, predecessor: predecessor, gone: make(chan struct{})}
-	l.arrived = sync.NewCond(&l.mu)
+	l.changed = sync.NewCond(&l.mu)
 	l.ctx, l.end = context.WithCancel(h.engine.run.Load().ctx)
 	return l
 }
@@ -90,7 +90,7 @@ func (l *link) dialed() bool {
 	return true
 }
 
-// abandon gives a dial up; false: it has succeeded.
+// abandon gives a dial up; false: it has ended.
 func (l *link) abandon() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -102,339 +102,317 @@ func (l *link) abandon() bool {
 	return true
 }
 
-// accepted starts reading: OnOpen has returned.
-func (l *link) accepted() {
+// accept starts the callbacks: OnOpen has returned.
+func (l *link) accept() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.start()
+	l.accepted = true
+	l.addReader()
 }
 
-// start makes a reader, if nobody reads. The lock is held.
-func (l *link) start() {
-	if l.state == linkOpen && l.reads.CompareAndSwap(nobody, reader) {
-		l.readers++
-		go l.read()
-	}
-}
-
-// retire: the session is over for its callbacks.
+// retire: the session is over.
 func (l *link) retire() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.over()
+	if l.state != linkOver {
+		l.host.dropped.Add(uint64(len(l.queue)))
+	}
+	l.state, l.stopped = linkOver, true
+	l.changed.Broadcast()
+	l.leave()
 }
 
-// over: nothing is read any more. The lock is held.
-func (l *link) over() {
-	l.state = linkOver
-	l.stopped.Store(true)
-	l.arrived.Broadcast()
-	if l.readers == 0 && !l.isGone {
+// leave: somebody reads the connection no more, perhaps nobody will. The lock is held.
+func (l *link) leave() {
+	if l.state == linkOver && !l.busy && !l.isGone {
 		l.isGone = true
 		close(l.gone)
 	}
 }
 
-func (l *link) closed() bool {
+func (l *link) over() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.state == linkOver || l.state == linkAbandoned
 }
 
-// out blocks until no reader is left.
+// out ends the link and blocks until nobody reads it.
 func (l *link) out(ctx context.Context) error {
 	l.retire()
 	select {
 	case <-l.gone:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("the adapter's Read did not return after its Close: %w", ctx.Err())
+		return &Error{Status: abi.StatusErrTimeout, Message: "the adapter's Read did not return after its Close", Cause: ctx.Err()}
 	}
 }
 
-// predecessorOut blocks until the readers of the link before have left.
+// predecessorOut blocks until nobody reads the link before this one.
 func (l *link) predecessorOut(ctx context.Context) error {
 	before := l.predecessor
 	l.predecessor = nil
-	if before == nil || before.state == linkDialing || before.state == linkAbandoned {
+	if before == nil {
 		return nil
 	}
 	return before.out(ctx)
 }
 
-// stop takes no more messages, and answers when no callback runs.
+// stop makes no more callbacks, and answers when none runs. The user's reads fail if it is for a Stop.
 func (l *link) stop(token uint64) {
 	l.mu.Lock()
-	l.stopToken = token
-	l.stopped.Store(true)
-	l.arrived.Broadcast()
+	l.stopToken, l.stopped = token, true
+	l.refuses = l.host.engine.run.Load().stopping.Load()
+	l.changed.Broadcast()
 	l.mu.Unlock()
-	if l.callbacks.Load() == 0 {
-		l.readersOut()
-	}
+	l.settle()
 }
 
-func (l *link) readersOut() {
+// closing: OnClose may read what is left.
+func (l *link) closing() {
 	l.mu.Lock()
-	token := l.stopToken
-	l.stopToken = 0
+	defer l.mu.Unlock()
+	l.refuses = false
+}
+
+// unwanted: the session is over, or about to be. The lock is held.
+func (l *link) unwanted() bool {
+	return l.stopped || atomic.LoadUint32(l.host.engine.core.Control()) != 0
+}
+
+// settle tells the core what it waits for: that no callback runs; that the connection has failed, once all that came before was taken.
+func (l *link) settle() {
+	l.mu.Lock()
+	token := uint64(0)
+	if l.callbacks == 0 {
+		token, l.stopToken = l.stopToken, 0
+	}
+	failed := l.failure != nil && !l.reported && len(l.queue) == 0
+	l.reported = l.reported || failed
+	failure, user := l.failure, l.user
 	l.mu.Unlock()
 	if token != 0 {
+		l.reportLife()
 		l.host.engine.core.Report(token, nil, nil, abi.StatusOk, 0)
 	}
-}
-
-func (l *link) pumping() bool { return l.reads.Load() == reader }
-
-// ---- reading ----
-
-// read is a reader: it has the right to read, and lets go of it during callbacks.
-func (l *link) read() {
-	l.host.engine.core.Call(l.loop)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.readers--
-	if l.readers == 0 && l.state == linkOver && !l.isGone {
-		l.isGone = true
-		close(l.gone)
+	if failed {
+		l.reportFailure(failure, user)
 	}
 }
 
-func (l *link) loop() {
-	e, s := l.host.engine, l.session
-	for {
-		m := l.next()
-		if m.err != nil {
-			l.broken(m.err)
-			return
-		}
-		l.messages.Add(1)
-		l.bytes.Add(uint64(len(m.data)))
-		if !l.watched.Load() {
-			lookout.watch(l)
-		}
-		l.callbacks.Add(1)
-		if m, ok := l.taken(m); ok {
-			e.tracing.adapterMessage(s, m)
-		}
-		if l.callbacks.Add(-1) == 0 && l.stopped.Load() {
-			l.readersOut()
-		}
-		if !l.reads.CompareAndSwap(nobody, reader) && !l.again() {
-			return
-		}
-	}
-}
-
-// again is CompareAndSwap once more, under the lock that everybody else lets go of reading under.
-func (l *link) again() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.reads.CompareAndSwap(nobody, reader)
-}
-
-// taken gives the message that is this reader's to call back with, and lets others read. Without a pause that is m; otherwise m waits, and the user may
-// get it first.
-func (l *link) taken(m message) (message, bool) {
-	e := l.host.engine
-	if e.readMutex.TryLock() {
-		l.mu.Lock()
-		early := len(l.waiting) == 0 && !l.unwanted()
-		l.mu.Unlock()
-		if early {
-			l.reads.Store(nobody)
-			e.readMutex.Unlock()
-			return m, true
-		}
-		e.readMutex.Unlock()
-	}
-	l.mu.Lock()
-	l.waiting = append(l.waiting, m)
-	l.arrived.Broadcast()
-	unwanted := l.unwanted()
-	if unwanted {
-		l.reads.Store(noMore)
-	} else {
-		l.reads.Store(nobody)
-	}
-	l.mu.Unlock()
-	if unwanted {
-		return message{}, false
-	}
-	l.callbacks.Add(-1) // nobody waits for one that waits for the mutex
-	e.readMutex.Lock()
-	l.callbacks.Add(1)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	defer e.readMutex.Unlock()
-	if len(l.waiting) == 0 || l.unwanted() {
-		return message{}, false
-	}
-	m, l.waiting = l.waiting[0], l.waiting[1:]
-	return m, true
-}
-
-// unwanted: the session is over, or about to be.
-func (l *link) unwanted() bool {
-	return l.stopped.Load() || atomic.LoadUint32(l.host.engine.core.Control()) != 0
-}
-
-// next reads one message of the adapter.
-func (l *link) next() (m message) {
-	defer recovered("Read", &m.err)
-	m.kind, m.data, m.err = l.host.conn.Read(l.ctx)
-	if m.err == nil && m.kind != wsadapters.Text && m.kind != wsadapters.Binary {
-		m.err = fmt.Errorf("the adapter's Read gave a message of type %d", m.kind)
-	}
-	return m
-}
-
-// broken tells the core of a read that failed. An error that is no close leaves the connection open: reading goes on when OnReadError has
-// returned.
-func (l *link) broken(err error) {
-	l.report()
-	l.mu.Lock()
-	l.reads.Store(noMore)
-	l.failed = true
-	l.waiting = append(l.waiting, message{err: err}) // for who reads the connection themselves
-	l.arrived.Broadcast()
-	user := l.userClosed
-	l.mu.Unlock()
+func (l *link) reportFailure(err error, user *ownClose) {
+	l.reportLife()
 	var closed wsadapters.WebsocketCloseError
 	status, code, reason := abi.StatusErrHost, 0, err.Error()
 	switch {
+	case user != nil:
+		status, code, reason = abi.StatusErrCanceled, int(user.code), user.reason
 	case errors.As(err, &closed):
 		status, code, reason = abi.StatusErrClosed, int(closed.Code), closed.Reason
 	case errors.Is(err, net.ErrClosed):
 		status, code = abi.StatusErrClosed, int(wsadapters.AbnormalClosure)
 	}
-	if status == abi.StatusErrClosed && user != 0 {
-		code = int(user)
-	}
 	l.host.engine.core.ReportRead(l.session.epoch, err, reason, status, code)
+}
+
+// reportLife tells the core of messages since the last time: they are signs of life.
+func (l *link) reportLife() {
+	l.mu.Lock()
+	messages, bytes := l.messages-l.told, l.bytes
+	l.told, l.bytes = l.messages, 0
+	l.mu.Unlock()
+	if messages != 0 && l.session != nil {
+		l.host.engine.core.ReportAlive(l.session.epoch, messages, bytes)
+	}
+}
+
+// ---- reading ----
+
+// next reads one message of the adapter.
+func (l *link) next() (m message, err error) {
+	defer recovered("Read", &err)
+	m.kind, m.data, err = l.host.conn.Read(l.ctx)
+	if err == nil && m.kind != wsadapters.Text && m.kind != wsadapters.Binary {
+		err = fmt.Errorf("the adapter's Read gave a message of type %d", m.kind)
+	}
+	return m, err
+}
+
+// got ends a read of the connection, well or not. The lock is held.
+func (l *link) got(m message, err error) {
+	l.busy = false
+	if err != nil {
+		l.failure, l.reported = err, false
+		l.changed.Broadcast()
+		return
+	}
+	l.messages++
+	l.bytes += uint64(len(m.data))
+	if !l.watched {
+		l.watched = true
+		lookout.add(l)
+	}
+}
+
+// push queues a message. The lock is held.
+func (l *link) push(m message) {
+	l.queue = append(l.queue, m)
+	l.queued += len(m.data)
+	l.changed.Broadcast()
+}
+
+// front takes the first of the queue. The lock is held.
+func (l *link) front() message {
+	m := l.queue[0]
+	l.queue[0] = message{}
+	l.queue = l.queue[1:]
+	l.queued -= len(m.data)
+	return m
+}
+
+// addReader starts a reader if there may be one more. The lock is held.
+func (l *link) addReader() {
+	if l.accepted && l.state == linkOpen && l.readers < l.host.engine.readers && !l.unwanted() {
+		l.readers++
+		go l.host.engine.core.Call(l.read)
+	}
+}
+
+// read is a reader: takes messages, from the queue or from the connection, and makes their callbacks.
+func (l *link) read() {
+	l.mu.Lock()
+	for !l.unwanted() {
+		var m message
+		var ok bool
+		switch {
+		case len(l.queue) > 0:
+			m, ok = l.pop()
+		case l.failure != nil || l.busy && !l.feeding:
+			l.readerLeaves()
+			return
+		case l.busy:
+			l.idle++
+			l.changed.Wait()
+			l.idle--
+		default:
+			m, ok = l.fetch()
+		}
+		if !ok {
+			continue
+		}
+		l.mu.Unlock()
+		l.host.engine.tracing.adapterMessage(l.session, m)
+		l.mu.Lock()
+		l.callbacks--
+		if l.stopToken != 0 || l.failure != nil {
+			l.mu.Unlock()
+			l.settle()
+			l.mu.Lock()
+		}
+	}
+	l.readerLeaves()
+}
+
+func (l *link) readerLeaves() {
+	l.readers--
+	l.leave()
+	l.mu.Unlock()
+	l.settle()
+}
+
+// fetch reads one message, which is this reader's if the engine is not paused; otherwise it is queued. The lock is held, but not meanwhile.
+func (l *link) fetch() (m message, ok bool) {
+	l.busy = true
+	l.mu.Unlock()
+	m, err := l.next()
+	mutex := &l.host.engine.readMutex
+	running := err == nil && mutex.TryLock()
+	l.mu.Lock()
+	l.got(m, err)
+	switch {
+	case running && !l.unwanted():
+		l.callbacks++
+		ok = true
+	case err == nil:
+		l.push(m)
+	}
+	if running {
+		mutex.Unlock()
+	}
+	return m, ok
+}
+
+// pop takes the first of the queue under the read mutex, if it is still wanted then. The lock is held, but not while the engine is paused.
+func (l *link) pop() (m message, ok bool) {
+	l.mu.Unlock()
+	l.host.engine.readMutex.Lock()
+	defer l.host.engine.readMutex.Unlock()
+	l.mu.Lock()
+	if len(l.queue) == 0 || l.unwanted() {
+		return m, false
+	}
+	l.callbacks++
+	return l.front(), true
+}
+
+// startFeeder has the connection read if nobody does. The lock is held.
+func (l *link) startFeeder() {
+	if l.busy || l.failure != nil || l.state != linkOpen || l.queued >= l.host.queueBytes() {
+		return
+	}
+	l.busy, l.feeding = true, true
+	go l.feed()
+}
+
+// feed reads into the queue until readers wait for it, who then read themselves, or until the queue is full.
+func (l *link) feed() {
+	for {
+		m, err := l.next()
+		l.mu.Lock()
+		l.got(m, err)
+		if err == nil {
+			l.push(m)
+		}
+		if l.idle == 0 {
+			l.addReader()
+		}
+		if err != nil || l.idle >= len(l.queue) || l.queued >= l.host.queueBytes() || l.state != linkOpen {
+			break
+		}
+		l.busy = true
+		l.mu.Unlock()
+	}
+	l.feeding = false
+	l.leave()
+	l.mu.Unlock()
+	l.settle()
+}
+
+// listens has the connection read, if it is not; false: the queue is full.
+func (l *link) listens() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.startFeeder()
+	return l.busy
 }
 
 // readOn: OnReadError has returned.
 func (l *link) readOn() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.failed = false
-	l.waiting = nil
-	if !l.unwanted() && l.reads.CompareAndSwap(noMore, nobody) {
-		l.start()
-	}
+	l.failure = nil
+	l.addReader()
 }
 
-// report tells the core of messages since the last time: they are signs of life.
-func (l *link) report() {
+// look is the lookout's: a link whose callbacks take long, or that is paused, is read by a feeder; false: it is quiet.
+func (l *link) look() bool {
+	l.reportLife()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if n := l.messages.Load(); n != l.told && l.session != nil {
-		b := l.bytes.Swap(0)
-		l.host.engine.core.ReportAlive(l.session.epoch, n-l.told, b)
-		l.told = n
+	quiet := l.messages == l.seen
+	l.seen = l.messages
+	if quiet && !l.unwanted() {
+		l.startFeeder()
 	}
-}
-
-// ---- as an adapter: what callbacks get ----
-
-var _ wsadapters.WebsocketConnectionAdapterInterface = (*link)(nil)
-
-func (l *link) usable(verb string) error {
-	if l.closed() {
-		return fmt.Errorf("wscengine: %s: the session is over: %w", verb, net.ErrClosed)
-	}
-	return nil
-}
-
-// Dial fails: it is open.
-func (l *link) Dial(context.Context, url.URL) (*http.Response, error) {
-	return nil, errors.New("wscengine: a connection is open already")
-}
-
-// Close closes the connection; the engine then connects anew.
-func (l *link) Close(ctx context.Context, code wsadapters.StatusCode, reason string) error {
-	if err := l.usable("close"); err != nil {
-		return err
-	}
-	l.mu.Lock()
-	l.userClosed = code
-	l.mu.Unlock()
-	return l.host.conn.Close(ctx, code, reason)
-}
-
-// Ping blocks until the pong.
-func (l *link) Ping(ctx context.Context) error {
-	if err := l.usable("ping"); err != nil {
-		return err
-	}
-	return l.host.conn.Ping(ctx)
-}
-
-// Read gives the next message: what has been read and not taken comes first.
-func (l *link) Read(ctx context.Context) (wsadapters.MessageType, []byte, error) {
-	if err := l.usable("read"); err != nil {
-		return 0, nil, err
-	}
-	stop := context.AfterFunc(ctx, l.wake)
-	defer stop()
-	l.mu.Lock()
-	for {
-		if len(l.waiting) > 0 {
-			m := l.waiting[0]
-			if m.err == nil {
-				l.waiting = l.waiting[1:]
-			}
-			l.mu.Unlock()
-			return m.kind, m.data, m.err
-		}
-		before := l.reads.Load()
-		if before != reader && l.reads.CompareAndSwap(before, reader) {
-			break
-		}
-		if ctx.Err() != nil || l.state == linkOver {
-			l.mu.Unlock()
-			if ctx.Err() != nil {
-				return 0, nil, fmt.Errorf("wscengine: read: %w", ctx.Err())
-			}
-			return 0, nil, l.usable("read")
-		}
-		l.arrived.Wait()
-	}
-	l.mu.Unlock()
-	kind, data, err := l.host.conn.Read(ctx)
-	l.mu.Lock()
-	l.reads.Store(nobody)
-	l.messages.Add(1)
-	if err != nil && ctx.Err() == nil || l.unwanted() {
-		l.reads.Store(noMore)
-	}
-	l.arrived.Broadcast()
-	if l.session != nil && !l.session.calling.Load() && l.callbacks.Load() == 0 && l.readers == 0 {
-		l.start()
-	}
-	l.mu.Unlock()
-	if err != nil && ctx.Err() == nil {
-		l.broken(err)
-	}
-	return kind, data, err
-}
-
-func (l *link) wake() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.arrived.Broadcast()
-}
-
-// Write sends one message.
-func (l *link) Write(ctx context.Context, msgType wsadapters.MessageType, msg []byte) error {
-	if err := l.usable("write"); err != nil {
-		return err
-	}
-	return l.host.conn.Write(ctx, msgType, msg)
-}
-
-// GetUnderlyingWebsocketConnection is the adapter's.
-func (l *link) GetUnderlyingWebsocketConnection() any {
-	return l.host.conn.GetUnderlyingWebsocketConnection()
+	l.watched = !quiet
+	return l.watched
 }

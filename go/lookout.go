@@ -5,44 +5,37 @@ import (
 	"time"
 )
 
-// lookout watches links whose messages are coming: it tells the core of them, and finds callbacks that take long, whose link then gets another reader.
-// It sleeps when none come, and is one a process.
-var lookout = &watch{wake: make(chan struct{}, 1)}
+// lookout looks after links whose messages are coming: it tells the core of them, and finds callbacks that take long. It is one a process, and has a
+// goroutine as long as there is something to look after.
+var lookout watch
 
 // lookEvery is how long a callback may hold back the next message.
 const lookEvery = time.Millisecond
 
 type watch struct {
-	once  sync.Once
-	wake  chan struct{}
-	mu    sync.Mutex
-	links []*link
+	mu      sync.Mutex
+	links   []*link
+	running bool
 }
 
-// watch adds a link that has become busy.
-func (w *watch) watch(l *link) {
-	if !l.watched.CompareAndSwap(false, true) {
-		return
-	}
-	w.once.Do(func() { go w.run() })
+// add takes a link that has become busy.
+func (w *watch) add(l *link) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.links = append(w.links, l)
-	w.mu.Unlock()
-	select {
-	case w.wake <- struct{}{}:
-	default:
+	if !w.running {
+		w.running = true
+		go w.run()
 	}
 }
 
 func (w *watch) run() {
-	for range w.wake {
-		for w.look() {
-			time.Sleep(lookEvery)
-		}
+	for w.look() {
+		time.Sleep(lookEvery)
 	}
 }
 
-// look says whether there is anything left to watch.
+// look says whether there is anything left to look after.
 func (w *watch) look() bool {
 	w.mu.Lock()
 	links := w.links
@@ -58,26 +51,6 @@ func (w *watch) look() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.links = append(kept, w.links...)
-	return len(w.links) > 0
-}
-
-// look gives a link another reader if the ones it has are all in callbacks that take long; false: it is quiet.
-func (l *link) look() bool {
-	n := l.messages.Load()
-	quiet := n == l.seen
-	l.seen = n
-	l.report()
-	if !quiet {
-		return true
-	}
-	if l.callbacks.Load() == 0 {
-		l.watched.Store(false) // whoever reads the next message comes back
-		return false
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.readers < l.host.engine.readers && !l.unwanted() && !l.failed && len(l.waiting) == 0 {
-		l.start()
-	}
-	return l.state == linkOpen
+	w.running = len(w.links) > 0
+	return w.running
 }

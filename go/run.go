@@ -18,6 +18,7 @@ type run struct {
 	ctx      context.Context // values and span of Start's; ends with the run
 	end      context.CancelFunc
 	starting context.Context // Start's own, while it waits
+	stopping atomic.Bool     // Stop was called
 	opening  atomic.Bool     // the start is under way
 	done     chan struct{}   // closed when the run has ended
 	started  chan struct{}   // closed when Start returns
@@ -72,12 +73,12 @@ func newSession(e *WebsocketEngine, r *run, ev *core.Event) *session {
 	if k := ev.Connection(); k != nil {
 		s.native = &native.Conn{K: k, URL: e.shown, Reading: s.take}
 		s.conn = s.native
-		if e.tracing != nil {
-			s.conn = e.tracing.decorate(s.conn)
-		}
 	} else {
 		s.link = e.host.opened(s)
 		s.conn = s.link
+	}
+	if e.tracing != nil && (e.host == nil || !e.host.traced) {
+		s.conn = e.tracing.decorate(s.conn)
 	}
 	return s
 }

@@ -76,9 +76,9 @@ func (t *tracing) span(n uintptr) trace.Span {
 	return nil
 }
 
-// Start is core.Tracer's. Client spans of a Go adapter are its decorator's.
+// Start is core.Tracer's. An adapter that is decorated already makes its client spans itself.
 func (t *tracing) Start(parent uintptr, name string, client bool, at time.Time, attributes []core.Attribute) uintptr {
-	if client && t.engine.host != nil {
+	if client && t.engine.host != nil && t.engine.host.traced {
 		return 0
 	}
 	ctx := t.engine.run.Load().context()
@@ -235,8 +235,17 @@ func (t *tracing) adapterMessage(s *session, m message) {
 	if run := t.session.Load(); run != nil {
 		ctx = trace.ContextWithSpan(ctx, *run)
 	}
+	if !e.host.traced {
+		_, read := t.tracer.Start(ctx, telemetry.SpanRead, trace.WithSpanKind(trace.SpanKindClient),
+			trace.WithAttributes(telemetry.URLFull.String(e.shown)))
+		read.AddEvent(telemetry.EventMessageReceived, trace.WithAttributes(
+			telemetry.WSMessageSize.Int(len(m.data)), telemetry.WSMessageOpcode.Int(int(m.kind))))
+		fail(read, 0, nil)
+		read.End()
+	}
 	ctx, span := t.tracer.Start(ctx, telemetry.SpanOnMessage, trace.WithAttributes(telemetry.SessionID.String(s.id),
 		telemetry.MessageLength.Int(len(m.data)), telemetry.MessageOpcode.Int(int(m.kind))))
 	defer span.End()
 	e.client.OnMessage(ctx, s.conn, &e.readMutex, s.restart, s.exit, s.id, m.kind, m.data)
+	fail(span, 0, nil)
 }

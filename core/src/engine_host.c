@@ -5,6 +5,7 @@
 #include "error.h"
 #include "mem.h"
 #include "os.h"
+#include "refusal.h"
 #include "response.h"
 
 #include <stdio.h>
@@ -145,11 +146,25 @@ static wsc_error *error_or(wsc_error *given, int status, const char *what) {
   return error_make(&(struct error_info){.status = status}, "%s: %s", what, wsc_status_text(status));
 }
 
+/* Why a dial failed. With an answer that is a refusal, or an upgrade that was not to be accepted, and error is its cause. */
+static wsc_error *dial_failure(wsc_engine *e, int status, const wsc_response *r, wsc_error *error) {
+  wsc_error *out = NULL;
+  wsc_response *answer = wsc_response_status(r) != 101 ? response_copy(r) : NULL;
+  if (answer) {
+    refusal_error(answer, e->url.shown, wsc_error_ref(error), &out);
+  } else if (wsc_response_status(r) == 101) {
+    struct error_info info = {.status = WSC_ERR_HANDSHAKE, .http_status = 101, .fatal = WSC_GIVE_UP_UPGRADE};
+    info.cause = wsc_error_ref(error);
+    out = error_make(&info, "%s: malformed upgrade", e->url.shown);
+  }
+  return out ? out : error_or(error, status, "dial");
+}
+
 static void dialed(wsc_engine *e, int status, const wsc_response *r, wsc_error *error) {
   struct host_link *h = e->host;
   if (status) {
     wsc_error_unref(h->error);
-    h->error = error_or(error, status, "dial");
+    h->error = dial_failure(e, status, r, error);
     h->news |= NEWS_DIAL_FAILED;
     return;
   }
@@ -198,9 +213,9 @@ int wsc_engine_report(wsc_engine *e, uint64_t token, int status, const wsc_respo
   case HOST_DIAL: dialed(e, status, r, error); break;
   case HOST_PING: ponged(e, status, error); break;
   case HOST_CLOSE: host_closed(e, status, error); break;
-  case HOST_STOP_READING: e->host->readers_out = true; break;
   default: break;
   }
+  if (q == HOST_STOP_READING) e->host->readers_out = true; /* also when its session is over: a stop waits for it */
   pthread_mutex_unlock(&e->lock);
   engine_kick(e);
   return q < HOST_QUESTIONS ? WSC_OK : WSC_ERR_STATE;
@@ -221,6 +236,10 @@ int wsc_engine_report_read(wsc_engine *e, uint64_t epoch, wsc_error *error) {
     int code = wsc_error_close_code(error) ? wsc_error_close_code(error) : WSC_CLOSE_ABNORMAL;
     host_end(e, code == WSC_CLOSE_ABNORMAL ? WSC_BY_NETWORK : WSC_BY_PEER, code, WSC_TIMER_NONE,
              wsc_error_message(error), error_or(error, WSC_ERR_CLOSED, "read"));
+  } else if (wsc_error_close_code(error)) {
+    int code = wsc_error_close_code(error);
+    host_end(e, WSC_BY_LOCAL, code, WSC_TIMER_NONE, wsc_error_message(error), wsc_error_ref(error));
+    h->ended.code_sent = code;
   } else if (++h->read_errors >= READ_ERRORS_MOST) {
     cut(e, WSC_TIMER_NONE, "16 read errors in a row");
   } else {

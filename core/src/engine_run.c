@@ -130,7 +130,7 @@ static bool drain_input(wsc_engine *e, struct lifecycle_input *in) {
       return true;
     }
   }
-  if (e->drain_all && !e->active) {
+  if (e->drain_all && !e->active && link_readers_out(e)) {
     e->drain_all = false;
     in->kind = IN_ALL_OUT;
     return true;

@@ -188,7 +188,7 @@ static int judge(struct handshake *h, const wsc_options *o, wsc_error **err) {
 static int refuse(struct handshake *h, wsc_error **err) {
   wsc_response *r = h->answer.response;
   h->answer.response = NULL;
-  return refusal_error(r, h->shown, err);
+  return refusal_error(r, h->shown, NULL, err);
 }
 
 static int feed_body(struct handshake *h, const uint8_t *p, size_t n, size_t *used, wsc_error **err) {

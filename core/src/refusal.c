@@ -241,7 +241,7 @@ static void hint(const wsc_response *r, char *out, size_t size) {
   snprintf(out, size, " (%s%.*s%s)", before, (int)(n < 200 ? n : 200), value, after);
 }
 
-int refusal_error(wsc_response *r, const char *url, wsc_error **err) {
+int refusal_error(wsc_response *r, const char *url, wsc_error *cause, wsc_error **err) {
   int status = wsc_response_status(r);
   char line[161], wish[300];
   const char *reason = wsc_response_reason(r);
@@ -251,6 +251,8 @@ int refusal_error(wsc_response *r, const char *url, wsc_error **err) {
                             .http_status = status,
                             .fatal = fatal_of(status),
                             .retry_after_ms = refusal_retry_after_ms(r, os_unix_ns() / NS_PER_S),
+                            .plain = true,
+                            .cause = cause,
                             .response = r};
   return error_set_info(err, &info, "%s: the server refused the upgrade: %d%s%.200s%s%s%s", url, status,
                         *reason ? " " : "", reason, wish, *line ? ": " : "", line);

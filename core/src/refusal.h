@@ -22,8 +22,8 @@ void refusal_begin(struct refusal_body *b, const wsc_response *r);
  * WSC_ERR_NOMEM. A body that is not what its headers said ends where that shows: what was said before it is worth
  * more than an error. */
 int refusal_feed(struct refusal_body *b, wsc_response *r, const uint8_t *p, size_t n);
-/* The error of a refusal, with r inside (taken over): WSC_ERR_HANDSHAKE. */
-int refusal_error(wsc_response *r, const char *url, wsc_error **err);
+/* The error of a refusal, with r inside (taken over), as is the reference of cause (may be NULL): WSC_ERR_HANDSHAKE. */
+int refusal_error(wsc_response *r, const char *url, wsc_error *cause, wsc_error **err);
 
 /* Of a 429 or 503: in ms, -1: none or unreadable. A date counts from the answer's own Date, so that the two clocks
  * need not agree; without one, from now_unix_s. */

@@ -210,8 +210,9 @@ static int end_lanes(void) {
 }
 
 static void hello(bool by_adapter) {
-  static const char *const features[] = {"threads", "readers", "pause",      "pause_verb", "url_text", "null_handles",
-                                         "fork",    "attempt", "connection", "latches",    "tracer",   "cancel"};
+  static const char *const features[] = {"threads",  "readers",      "pause", "pause_verb", "built_in",
+                                         "url_text", "null_handles", "fork",  "attempt",    "connection",
+                                         "latches",  "tracer",       "cancel"};
   struct line l = {0};
   line_text(&l, "event", "hello");
   line_text(&l, "driver", "c");

@@ -65,7 +65,9 @@ def load(only):
     """All scenarios, in the order of the files; names are unique in the suite."""
     scenarios, seen = [], set()
     for path in sorted((HERE / "scenarios").glob("*.toml")):
-        for s in tomllib.loads(path.read_text("utf-8"))["scenario"]:
+        room = tomllib.loads(path.read_text("utf-8"))
+        for s in room["scenario"]:
+            s["needs"] = [*room.get("needs", ()), *s.get("needs", ())]
             unknown = set(s) - KEYS
             if unknown or "name" not in s or "proves" not in s or "client" not in s:
                 sys.exit(

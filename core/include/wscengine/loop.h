@@ -176,7 +176,8 @@ WSC_API void *wsc_trace_span(const wsc_trace_call *c);
 WSC_API void wsc_trace_end(wsc_trace_call *c, int status);
 
 /* Host adapters (option HOST_ADAPTER): answers the DO_ event with this token; exactly once each.
- * DO_DIAL  OK: open; r may be NULL · an error: the attempt failed
+ * DO_DIAL  OK: open; r may be NULL · an error: the attempt failed; with r it is a refused or (101) malformed upgrade, whose
+ *          status and Retry-After count as with the built-in connection, and error is its cause
  * DO_PING  OK: the pong came · an error: the link is dead
  * DO_CLOSE, DO_STOP_READING  done, or error
  * owns: r is copied; the caller keeps r and error · threads: any · blocks: no
@@ -184,8 +185,8 @@ WSC_API void wsc_trace_end(wsc_trace_call *c, int status);
  *         never started), WSC_ERR_INVALID, WSC_ERR_FORKED */
 WSC_API int wsc_engine_report(wsc_engine *e, uint64_t token, int status, const wsc_response *r, wsc_error *error);
 
-/* What a host adapter's readers saw, without being asked: an error of status CLOSED (with close code) ends the session;
- * any other is a read error, the 16th in a row without an alive cuts the link; NULL: lost. alive: messages were seen
+/* What a host adapter's readers saw, without being asked: an error of status CLOSED (with close code) ends the session as closed by
+ * the peer, one of another status with a close code as closed by the host; any other is a read error, the 16th in a row without an alive cuts the link; NULL: lost. alive: messages were seen
  * since the last call; counts as life for keepalive. Fenced by epoch.
  * owns: the caller keeps error · threads: any · blocks: no
  * errors: alive: none; read: WSC_ERR_CLOSED (not the session that is open), WSC_ERR_STATE (never started),

@@ -102,7 +102,7 @@ func main() {
 	flag.Parse()
 	features := []string{"threads", "readers", "pause", "attempt", "latches", "tracer", "connection", "cancel"}
 	if *adapterName == "wslay" {
-		features = append(features, "wire", "core")
+		features = append(features, "wire", "built_in")
 	}
 	emit(fields{"event": "hello", "driver": "go-" + *adapterName, "version": abi.Version, "features": features})
 	lanes := map[string]*lane{}

@@ -3,6 +3,7 @@ package gorilla
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -36,6 +37,7 @@ type link struct {
 	writing sync.Mutex
 	over    chan struct{} // closed with the connection
 	end     sync.Once
+	closed  atomic.Bool // the peer's close message came
 
 	mu    sync.Mutex
 	pings map[string]chan struct{}
@@ -91,7 +93,19 @@ func (a *GorillaWebsocketConnectionAdapter) dial(ctx context.Context, target url
 			_ = (*conn).Close()
 		}
 	})
-	conn, resp, err := dialer.DialContext(ctx, target.String(), a.header)
+	header := a.header
+	if user := target.User; user != nil { // the library refuses a URL with credentials
+		password, _ := user.Password()
+		header = header.Clone()
+		if header == nil {
+			header = http.Header{}
+		}
+		if header.Get("Authorization") == "" {
+			header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password)))
+		}
+		target.User = nil
+	}
+	conn, resp, err := dialer.DialContext(ctx, target.String(), header)
 	if !stop() && ctx.Err() != nil {
 		if conn != nil {
 			_ = conn.Close()
@@ -122,7 +136,8 @@ func (a *GorillaWebsocketConnectionAdapter) drop(l *link) {
 	})
 }
 
-// Close sends a close message, waits for the peer's as long as ctx allows (at most five seconds), and closes the socket.
+// Close sends a close message, waits for the peer's as long as ctx allows (at most five seconds), and closes the socket. It is an error when the peer's
+// does not come.
 func (a *GorillaWebsocketConnectionAdapter) Close(ctx context.Context, code wsadapters.StatusCode, reason string) error {
 	l, err := a.open()
 	if err != nil {
@@ -134,7 +149,7 @@ func (a *GorillaWebsocketConnectionAdapter) Close(ctx context.Context, code wsad
 	}
 	err = l.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(int(code), reason), until)
 	if err == nil {
-		l.awaitClose(ctx, until)
+		err = l.awaitClose(ctx, until)
 	}
 	a.drop(l)
 	if errors.Is(err, websocket.ErrCloseSent) {
@@ -144,22 +159,33 @@ func (a *GorillaWebsocketConnectionAdapter) Close(ctx context.Context, code wsad
 }
 
 // awaitClose returns when the peer's close message has come, or the link has ended, or the time is up. Messages on the way are dropped.
-func (l *link) awaitClose(ctx context.Context, until time.Time) {
+func (l *link) awaitClose(ctx context.Context, until time.Time) error {
 	_ = l.conn.SetReadDeadline(until)
 	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	l.reading.Lock() // a Read that is under way sees the close message, and ends the connection
 	defer l.reading.Unlock()
-	for {
+	for !l.closed.Load() {
 		select {
 		case <-l.over:
-			return
+			return fmt.Errorf("gorilla: the peer sent no close message: %w", context.DeadlineExceeded)
 		default:
 		}
-		if _, _, err := l.conn.NextReader(); err != nil {
-			return
+		if _, _, err := l.conn.NextReader(); err != nil && !l.sawClose(err) {
+			return fmt.Errorf("gorilla: the peer sent no close message: %w", err)
 		}
 	}
+	return nil
+}
+
+// sawClose says, and notes, whether a read ended with the peer's close message.
+func (l *link) sawClose(err error) bool {
+	var closed *websocket.CloseError
+	came := errors.As(err, &closed) && closed.Code != websocket.CloseAbnormalClosure
+	if came {
+		l.closed.Store(true)
+	}
+	return came
 }
 
 // Ping blocks until its pong. The library sees pongs while somebody reads; when nobody does, Ping itself cannot.
@@ -227,6 +253,7 @@ func (a *GorillaWebsocketConnectionAdapter) Read(ctx context.Context) (wsadapter
 	if err == nil {
 		return wsadapters.MessageType(kind), msg, nil
 	}
+	l.sawClose(err)
 	a.drop(l)
 	if ctx.Err() != nil {
 		err = fmt.Errorf("%w: %w", ctx.Err(), err)
@@ -265,7 +292,15 @@ func (a *GorillaWebsocketConnectionAdapter) Write(ctx context.Context, msgType w
 	}
 	err = l.conn.WriteMessage(int(msgType), msg)
 	if stop != nil && !stop() && err != nil && ctx.Err() != nil {
+		a.drop(l)
 		return fmt.Errorf("gorilla: write: %w: %w", ctx.Err(), err)
+	}
+	if err != nil && !errors.Is(err, websocket.ErrCloseSent) {
+		a.drop(l) // what has been written of it is on the wire: nothing can follow
+	}
+	var late net.Error
+	if errors.As(err, &late) && late.Timeout() {
+		return fmt.Errorf("gorilla: write: %w: %w", context.DeadlineExceeded, err)
 	}
 	return l.closedOr(err)
 }

@@ -3,6 +3,7 @@ package nhooyr
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -18,91 +19,136 @@ import (
 
 // NhooyrWebsocketConnectionAdapter is safe for use by several goroutines.
 type NhooyrWebsocketConnectionAdapter struct {
-	opts *websocket.DialOptions
-	conn atomic.Pointer[websocket.Conn]
-	read sync.Mutex // the library's reads come one at a time
+	opts      websocket.DialOptions
+	transport *http.Transport // of its own, unless the user brought a client
+	link      atomic.Pointer[link]
 }
 
 var _ wsadapters.WebsocketConnectionAdapterInterface = (*NhooyrWebsocketConnectionAdapter)(nil)
 
+// link is one connection.
+type link struct {
+	conn    *websocket.Conn
+	socket  net.Conn   // under it; nil with a client of the user's
+	reading sync.Mutex // the library's reads come one at a time
+}
+
+// socketKey is of the place, in a dial's context, where the socket that it opens is noted.
+type socketKey struct{}
+
 // NewNhooyrWebsocketConnectionAdapter makes one. opts may be nil. The library's limit of 32 KiB a message is lifted: the engine's
 // MaxMessageBytes is not for adapters, so set one with GetUnderlyingWebsocketConnection in OnOpen where it matters.
 func NewNhooyrWebsocketConnectionAdapter(opts *websocket.DialOptions) *NhooyrWebsocketConnectionAdapter {
-	return &NhooyrWebsocketConnectionAdapter{opts: opts}
+	a := &NhooyrWebsocketConnectionAdapter{}
+	if opts != nil {
+		a.opts = *opts
+	}
+	if base, ok := http.DefaultTransport.(*http.Transport); ok && a.opts.HTTPClient == nil {
+		a.transport = base.Clone()
+		a.transport.ForceAttemptHTTP2 = false // an upgrade is HTTP/1.1's
+		a.transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
+		dial := a.transport.DialContext
+		a.transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			if place, ok := ctx.Value(socketKey{}).(*atomic.Pointer[net.Conn]); ok && err == nil {
+				place.Store(&conn)
+			}
+			return conn, err
+		}
+		a.opts.HTTPClient = &http.Client{Transport: a.transport}
+	}
+	return a
 }
 
 // Dial opens a connection.
 func (a *NhooyrWebsocketConnectionAdapter) Dial(ctx context.Context, target url.URL) (*http.Response, error) {
-	if a.conn.Load() != nil {
+	if a.link.Load() != nil {
 		return nil, errors.New("nhooyr: a connection is open already")
 	}
-	conn, resp, err := websocket.Dial(ctx, target.String(), a.opts)
+	opts := a.opts // the library changes what it is given
+	socket := &atomic.Pointer[net.Conn]{}
+	conn, resp, err := websocket.Dial(context.WithValue(ctx, socketKey{}, socket), target.String(), &opts)
 	if err != nil {
+		if a.transport != nil {
+			a.transport.CloseIdleConnections() // of a refusal
+		}
 		if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
 			err = fmt.Errorf("%w: %w", ctx.Err(), err)
 		}
 		return resp, err
 	}
 	conn.SetReadLimit(-1)
-	if !a.conn.CompareAndSwap(nil, conn) {
+	l := &link{conn: conn}
+	if under := socket.Load(); under != nil {
+		l.socket = *under
+	}
+	if !a.link.CompareAndSwap(nil, l) {
 		_ = conn.CloseNow()
 		return nil, errors.New("nhooyr: a connection is open already")
 	}
 	return resp, nil
 }
 
-func (a *NhooyrWebsocketConnectionAdapter) open() (*websocket.Conn, error) {
-	conn := a.conn.Load()
-	if conn == nil {
+func (a *NhooyrWebsocketConnectionAdapter) open() (*link, error) {
+	l := a.link.Load()
+	if l == nil {
 		return nil, fmt.Errorf("nhooyr: no connection is open: %w", net.ErrClosed)
 	}
-	return conn, nil
+	return l, nil
 }
 
-func (a *NhooyrWebsocketConnectionAdapter) drop(conn *websocket.Conn) {
-	if a.conn.CompareAndSwap(conn, nil) {
-		_ = conn.CloseNow()
+func (a *NhooyrWebsocketConnectionAdapter) drop(l *link) {
+	if a.link.CompareAndSwap(l, nil) {
+		_ = l.conn.CloseNow()
 	}
 }
 
-// Close sends a close message and waits for the peer's, at most five seconds; the library takes no context for it, so when ctx ends the
-// socket is closed.
+// Close sends a close message and waits for the peer's, as long as ctx allows (not with an HTTPClient of the user's) and at most five seconds; it is an
+// error when that does not come.
 func (a *NhooyrWebsocketConnectionAdapter) Close(ctx context.Context, code wsadapters.StatusCode, reason string) error {
-	conn, err := a.open()
+	l, err := a.open()
 	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.CloseNow() })
-	err = conn.Close(websocket.StatusCode(code), reason)
-	if !stop() && err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("nhooyr: close: %w: %w", ctx.Err(), err)
+	stop := context.AfterFunc(ctx, func() { // the library's Close takes no context
+		if l.socket != nil {
+			_ = l.socket.Close()
+		}
+	})
+	err = l.conn.Close(websocket.StatusCode(code), reason)
+	if !stop() {
+		err = fmt.Errorf("nhooyr: the peer sent no close message: %w", ctx.Err())
 	}
-	a.drop(conn)
+	a.drop(l)
 	return err
 }
 
 // Ping blocks until the pong, which the library sees while somebody reads.
 func (a *NhooyrWebsocketConnectionAdapter) Ping(ctx context.Context) error {
-	conn, err := a.open()
+	l, err := a.open()
 	if err != nil {
 		return err
 	}
-	return conn.Ping(ctx)
+	return l.conn.Ping(ctx)
+}
+
+func (l *link) read(ctx context.Context) (websocket.MessageType, []byte, error) {
+	l.reading.Lock()
+	defer l.reading.Unlock()
+	return l.conn.Read(ctx)
 }
 
 // Read gives the next message. A read whose context ends closes the connection: the library's reads cannot be given up.
 func (a *NhooyrWebsocketConnectionAdapter) Read(ctx context.Context) (wsadapters.MessageType, []byte, error) {
-	conn, err := a.open()
+	l, err := a.open()
 	if err != nil {
 		return 0, nil, err
 	}
-	a.read.Lock()
-	kind, msg, err := conn.Read(ctx)
-	a.read.Unlock()
+	kind, msg, err := l.read(ctx)
 	if err == nil {
 		return wsadapters.MessageType(kind), msg, nil
 	}
-	a.drop(conn)
+	a.drop(l)
 	closed := wsadapters.WebsocketCloseError{Code: wsadapters.AbnormalClosure, Reason: err.Error(), Err: err}
 	var peer websocket.CloseError
 	if errors.As(err, &peer) {
@@ -113,17 +159,17 @@ func (a *NhooyrWebsocketConnectionAdapter) Read(ctx context.Context) (wsadapters
 
 // Write sends one message. A write whose context ends closes the connection.
 func (a *NhooyrWebsocketConnectionAdapter) Write(ctx context.Context, msgType wsadapters.MessageType, msg []byte) error {
-	conn, err := a.open()
+	l, err := a.open()
 	if err != nil {
 		return err
 	}
-	return conn.Write(ctx, websocket.MessageType(msgType), msg)
+	return l.conn.Write(ctx, websocket.MessageType(msgType), msg)
 }
 
 // GetUnderlyingWebsocketConnection gives the *websocket.Conn, or nil.
 func (a *NhooyrWebsocketConnectionAdapter) GetUnderlyingWebsocketConnection() any {
-	if conn := a.conn.Load(); conn != nil {
-		return conn
+	if l := a.link.Load(); l != nil {
+		return l.conn
 	}
 	return nil
 }

@@ -1,0 +1,131 @@
+package wscengine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"unicode/utf8"
+
+	"github.com/wscengine/wscengine/go/internal/abi"
+	"github.com/wscengine/wscengine/go/wsadapters"
+	"github.com/wscengine/wscengine/go/wsclient"
+)
+
+// A link as an adapter: the view of the connection that callbacks get. It ends with the session.
+var _ wsadapters.WebsocketConnectionAdapterInterface = (*link)(nil)
+
+// URLFull is what spans say of the connection.
+func (l *link) URLFull() string { return l.host.engine.shown }
+
+// usable is an error when the connection has ended.
+func (l *link) usable(verb string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state == linkOpen && (l.failure == nil || !isClose(l.failure)) {
+		return nil
+	}
+	out := &Error{Status: abi.StatusErrClosed, Message: "wscengine: " + verb + ": the session is over", Cause: l.failure}
+	var closed wsadapters.WebsocketCloseError
+	if errors.As(l.failure, &closed) {
+		out.CloseCode = int(closed.Code)
+		out.Message += ": " + closed.Error()
+	}
+	return out
+}
+
+func isClose(err error) bool {
+	var closed wsadapters.WebsocketCloseError
+	return errors.As(err, &closed) || errors.Is(err, net.ErrClosed)
+}
+
+func invalid(format string, values ...any) error {
+	return &Error{Status: abi.StatusErrInvalid, Message: "wscengine: " + fmt.Sprintf(format, values...)}
+}
+
+// Dial fails: it is open.
+func (l *link) Dial(context.Context, url.URL) (*http.Response, error) {
+	return nil, badState("dial", errors.New("a connection is open already"))
+}
+
+// Close closes the connection; the engine then connects anew.
+func (l *link) Close(ctx context.Context, code wsadapters.StatusCode, reason string) error {
+	if err := l.usable("close"); err != nil {
+		return err
+	}
+	if problem := unsendable(&wsclient.CloseMessageDetails{CloseReason: code, CloseMessage: reason}); problem != "" {
+		return invalid("close: %d %q cannot be sent: %s", code, reason, problem)
+	}
+	l.mu.Lock()
+	l.user = &ownClose{code, reason}
+	l.startFeeder() // somebody must see the peer's answer
+	l.mu.Unlock()
+	return l.host.conn.Close(ctx, code, reason)
+}
+
+// Ping blocks until the pong.
+func (l *link) Ping(ctx context.Context) error {
+	if err := l.usable("ping"); err != nil {
+		return err
+	}
+	l.listens() // somebody must see the pong
+	return l.host.conn.Ping(ctx)
+}
+
+// Read gives the next message: of the queue, into which the connection is read as long as somebody waits. So giving a read up does no harm.
+func (l *link) Read(ctx context.Context) (wsadapters.MessageType, []byte, error) {
+	stop := context.AfterFunc(ctx, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.changed.Broadcast()
+	})
+	defer stop()
+	m, err := l.wait(ctx)
+	l.settle()
+	return m.kind, m.data, err
+}
+
+func (l *link) wait(ctx context.Context) (message, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		switch {
+		case l.state != linkOpen || l.refuses:
+			return message{}, &Error{Status: abi.StatusErrClosed, Message: "wscengine: read: the session is over", Cause: l.failure}
+		case len(l.queue) > 0:
+			return l.front(), nil
+		case l.failure != nil:
+			return message{}, l.failure
+		case ctx.Err() != nil:
+			return message{}, fmt.Errorf("wscengine: read: %w", ctx.Err())
+		}
+		l.startFeeder()
+		l.changed.Wait()
+	}
+}
+
+// Write sends one message.
+func (l *link) Write(ctx context.Context, msgType wsadapters.MessageType, msg []byte) error {
+	if err := l.usable("write"); err != nil {
+		return err
+	}
+	switch {
+	case msgType != wsadapters.Text && msgType != wsadapters.Binary:
+		return invalid("write: message type %d is neither Text (1) nor Binary (2)", msgType)
+	case msgType == wsadapters.Text && !utf8.Valid(msg):
+		return invalid("write: the text is not UTF-8")
+	}
+	err := l.host.conn.Write(ctx, msgType, msg)
+	if err == nil {
+		l.host.sentMessages.Add(1)
+		l.host.sentBytes.Add(uint64(len(msg)))
+	}
+	return err
+}
+
+// GetUnderlyingWebsocketConnection is the adapter's.
+func (l *link) GetUnderlyingWebsocketConnection() any {
+	return l.host.conn.GetUnderlyingWebsocketConnection()
+}
