@@ -68,7 +68,7 @@ func NewWebsocketEngine(
 		opts = NewWebsocketEngineConfigurationOptions()
 	}
 	if err := Validate(opts); err != nil {
-		return nil, optionsError(err)
+		return nil, err
 	}
 	e := &WebsocketEngine{
 		client:   wsclient,

@@ -2,10 +2,6 @@ package wscengine
 
 import (
 	"errors"
-	"fmt"
-	"strings"
-
-	"github.com/go-playground/validator/v10"
 
 	"github.com/wscengine/wscengine/go/internal/abi"
 	"github.com/wscengine/wscengine/go/internal/core"
@@ -35,20 +31,6 @@ var (
 	errInCallback = errors.New("not possible inside a callback, which would wait for itself")
 	errNilContext = errors.New("the context is nil")
 )
-
-// optionsError says of each option that is out of its limits what it is and what it must be; Unwrap gives Validate's error.
-func optionsError(err error) error {
-	var fields validator.ValidationErrors
-	if !errors.As(err, &fields) {
-		return fmt.Errorf("wscengine: options: %w", err)
-	}
-	relations := map[string]string{"gte": "at least", "lte": "at most"}
-	said := make([]string, 0, len(fields))
-	for _, f := range fields {
-		said = append(said, fmt.Sprintf("%s is %v, it must be %s %s", f.StructField(), f.Value(), relations[f.Tag()], f.Param()))
-	}
-	return &Error{Status: abi.StatusErrInvalid, Message: "wscengine: options: " + strings.Join(said, "; "), Cause: fields}
-}
 
 // inCallback is a misuse that is told apart by its status.
 func inCallback(what string) error {

@@ -84,7 +84,10 @@ func (l *link) Read(ctx context.Context) (wsadapters.MessageType, []byte, error)
 	defer stop()
 	m, err := l.wait(ctx)
 	l.settle()
-	return m.kind, m.data, err
+	if err != nil {
+		return wsadapters.NoMessage, nil, err
+	}
+	return m.kind, m.data, nil
 }
 
 func (l *link) wait(ctx context.Context) (message, error) {

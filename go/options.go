@@ -2,6 +2,8 @@ package wscengine
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 
 	"github.com/go-playground/validator/v10"
@@ -37,9 +39,26 @@ func NewWebsocketEngineConfigurationOptions() *WebsocketEngineConfigurationOptio
 
 var validate = validator.New(validator.WithRequiredStructEnabled())
 
-// Validate judges options. The error is a validator.ValidationErrors with every field that is out of its limits, or a
+// Validate judges options. The error is a validator.ValidationErrors with every field that is out of its limits, its value and the limit, or a
 // *validator.InvalidValidationError for nil.
-func Validate(opts *WebsocketEngineConfigurationOptions) error { return validate.Struct(opts) }
+func Validate(opts *WebsocketEngineConfigurationOptions) error {
+	err := validate.Struct(opts)
+	var fields validator.ValidationErrors
+	if errors.As(err, &fields) {
+		for i, f := range fields {
+			fields[i] = fieldError{f}
+		}
+	}
+	return err
+}
+
+// fieldError says more than the validator does.
+type fieldError struct{ validator.FieldError }
+
+func (f fieldError) Error() string {
+	relations := map[string]string{"gte": "at least", "lte": "at most"}
+	return fmt.Sprintf("%s: it is %v and must be %s %s", f.FieldError.Error(), f.Value(), relations[f.Tag()], f.Param())
+}
 
 // settings are the options as the library takes them.
 func (o *WebsocketEngineConfigurationOptions) settings() *core.Settings {

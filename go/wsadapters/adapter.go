@@ -28,7 +28,7 @@ type WebsocketConnectionAdapterInterface interface {
 	// Read blocks until one whole data message has come; control frames are the adapter's own business.
 	//
 	// A close message or a lost link (code 1006) is a WebsocketCloseError, and the connection is gone then. Any other error leaves it as it
-	// was, and is OnReadError's.
+	// was, and is OnReadError's. With an error the type is NoMessage.
 	Read(ctx context.Context) (MessageType, []byte, error)
 	// Write sends one whole message.
 	Write(ctx context.Context, msgType MessageType, msg []byte) error
@@ -45,6 +45,8 @@ const (
 	Text MessageType = 1
 	// Binary is anything.
 	Binary MessageType = 2
+	// NoMessage comes with an error.
+	NoMessage MessageType = -1
 )
 
 // StatusCode of a close message (RFC 6455 section 7.4.1).

@@ -190,7 +190,7 @@ func inC(err error) error {
 	text := err.Error()
 	for _, o := range abi.Options {
 		if o.Name != "" {
-			text = strings.ReplaceAll(text, " "+o.Name+" is ", " "+o.CName+" is ")
+			text = strings.ReplaceAll(text, "WebsocketEngineConfigurationOptions."+o.Name, o.CName)
 		}
 	}
 	if text == err.Error() {
@@ -284,7 +284,12 @@ func runWait(c *command, s *scope) (fields, error) {
 func runPause(c *command, s *scope) (fields, error) {
 	ctx, cancel := c.limit(s)
 	defer cancel()
-	for mutex := engineOf(s).GetReadMutex(); !mutex.TryLock(); time.Sleep(100 * time.Microsecond) {
+	mutex := engineOf(s).GetReadMutex()
+	if c.Timeout == nil && c.Cancel == "" {
+		mutex.Lock()
+		return nil, nil
+	}
+	for ; !mutex.TryLock(); time.Sleep(100 * time.Microsecond) {
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("pause: %w", ctx.Err())
 		}

@@ -51,14 +51,17 @@ func (c *Conn) Read(ctx context.Context) (wsadapters.MessageType, []byte, error)
 	if c.Reading != nil {
 		after, err := c.Reading(ctx)
 		if err != nil {
-			return 0, nil, c.closeError(err)
+			return wsadapters.NoMessage, nil, c.closeError(err)
 		}
 		if after != nil {
 			defer after()
 		}
 	}
 	kind, data, err := c.K.Read(ctx)
-	return wsadapters.MessageType(kind), data, c.closeError(err)
+	if err != nil {
+		return wsadapters.NoMessage, nil, c.closeError(err)
+	}
+	return wsadapters.MessageType(kind), data, nil
 }
 
 // closeError turns the end of the connection into what the adapter interface says.

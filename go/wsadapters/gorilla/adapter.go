@@ -54,6 +54,9 @@ func NewGorillaWebsocketConnectionAdapter(dialer *websocket.Dialer, requestHeade
 
 // Dial opens a connection.
 func (a *GorillaWebsocketConnectionAdapter) Dial(ctx context.Context, target url.URL) (*http.Response, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if a.link.Load() != nil {
 		return nil, errors.New("gorilla: a connection is open already")
 	}
@@ -190,6 +193,9 @@ func (l *link) sawClose(err error) bool {
 
 // Ping blocks until its pong. The library sees pongs while somebody reads; when nobody does, Ping itself cannot.
 func (a *GorillaWebsocketConnectionAdapter) Ping(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	l, err := a.open()
 	if err != nil {
 		return err
@@ -215,7 +221,9 @@ func (a *GorillaWebsocketConnectionAdapter) Ping(ctx context.Context) error {
 	case <-came:
 		return nil
 	case <-l.over:
-		return fmt.Errorf("gorilla: the connection has ended before the pong: %w", net.ErrClosed)
+		return wsadapters.WebsocketCloseError{
+			Code: wsadapters.AbnormalClosure, Reason: "the connection has ended before the pong", Err: net.ErrClosed,
+		}
 	case <-ctx.Done():
 		return fmt.Errorf("gorilla: no pong: %w", ctx.Err())
 	}
@@ -233,12 +241,12 @@ func (l *link) ponged(name string) error {
 
 // Read gives the next message. The library has no reads that can be given up: one whose context ends closes the connection.
 func (a *GorillaWebsocketConnectionAdapter) Read(ctx context.Context) (wsadapters.MessageType, []byte, error) {
+	if err := ctx.Err(); err != nil {
+		return wsadapters.NoMessage, nil, err
+	}
 	l, err := a.open()
 	if err != nil {
-		return 0, nil, err
-	}
-	if ctx.Err() != nil {
-		return 0, nil, fmt.Errorf("gorilla: read: %w", ctx.Err())
+		return wsadapters.NoMessage, nil, err
 	}
 	var stop func() bool
 	if ctx.Done() != nil {
@@ -258,7 +266,7 @@ func (a *GorillaWebsocketConnectionAdapter) Read(ctx context.Context) (wsadapter
 	if ctx.Err() != nil {
 		err = fmt.Errorf("%w: %w", ctx.Err(), err)
 	}
-	return 0, nil, closeError(err)
+	return wsadapters.NoMessage, nil, closeError(err)
 }
 
 // closeError says how the connection ended: after an error of its reads the library's connection is of no use.
@@ -275,12 +283,12 @@ func closeError(err error) error {
 
 // Write sends one message.
 func (a *GorillaWebsocketConnectionAdapter) Write(ctx context.Context, msgType wsadapters.MessageType, msg []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	l, err := a.open()
 	if err != nil {
 		return err
-	}
-	if ctx.Err() != nil {
-		return fmt.Errorf("gorilla: write: %w", ctx.Err())
 	}
 	l.writing.Lock()
 	defer l.writing.Unlock()

@@ -125,6 +125,9 @@ func (a *NhooyrWebsocketConnectionAdapter) Close(ctx context.Context, code wsada
 
 // Ping blocks until the pong, which the library sees while somebody reads.
 func (a *NhooyrWebsocketConnectionAdapter) Ping(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	l, err := a.open()
 	if err != nil {
 		return err
@@ -140,9 +143,12 @@ func (l *link) read(ctx context.Context) (websocket.MessageType, []byte, error) 
 
 // Read gives the next message. A read whose context ends closes the connection: the library's reads cannot be given up.
 func (a *NhooyrWebsocketConnectionAdapter) Read(ctx context.Context) (wsadapters.MessageType, []byte, error) {
+	if err := ctx.Err(); err != nil {
+		return wsadapters.NoMessage, nil, err
+	}
 	l, err := a.open()
 	if err != nil {
-		return 0, nil, err
+		return wsadapters.NoMessage, nil, err
 	}
 	kind, msg, err := l.read(ctx)
 	if err == nil {
@@ -154,11 +160,14 @@ func (a *NhooyrWebsocketConnectionAdapter) Read(ctx context.Context) (wsadapters
 	if errors.As(err, &peer) {
 		closed.Code, closed.Reason = wsadapters.StatusCode(peer.Code), peer.Reason
 	}
-	return 0, nil, closed
+	return wsadapters.NoMessage, nil, closed
 }
 
 // Write sends one message. A write whose context ends closes the connection.
 func (a *NhooyrWebsocketConnectionAdapter) Write(ctx context.Context, msgType wsadapters.MessageType, msg []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	l, err := a.open()
 	if err != nil {
 		return err

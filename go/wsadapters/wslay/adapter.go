@@ -54,7 +54,7 @@ func (a *WslayWebsocketConnectionAdapter) Ping(ctx context.Context) error {
 func (a *WslayWebsocketConnectionAdapter) Read(ctx context.Context) (wsadapters.MessageType, []byte, error) {
 	c, err := a.slot.Open()
 	if err != nil {
-		return 0, nil, err
+		return wsadapters.NoMessage, nil, err
 	}
 	return c.Read(ctx)
 }
