@@ -50,12 +50,12 @@ func (e *WebsocketEngine) onOpen(ev *core.Event) {
 	ctx, cancel := e.openContext(r, s)
 	defer cancel()
 	var err error
-	s.calling.Store(true)
+	s.callback(true)
 	e.tracing.call(ev, ctx, func(ctx context.Context) error {
 		err = e.client.OnOpen(ctx, ev.Response().HTTP(), s.conn, &e.readMutex, s.exit, ev.Flags()&abi.EventFlagsRestarting != 0)
 		return err
 	})
-	s.calling.Store(false)
+	s.callback(false)
 	if err != nil {
 		s.leave()
 		e.core.Refuse(ev, err)
@@ -94,12 +94,12 @@ func (s *session) leave() {
 
 // held runs a callback that the engine holds the read mutex for.
 func (e *WebsocketEngine) held(ev *core.Event, ctx context.Context, f func(context.Context)) {
+	if s := e.session.Load(); s != nil {
+		s.callback(true)
+		defer s.callback(false)
+	}
 	e.readMutex.Lock()
 	defer e.readMutex.Unlock()
-	if s := e.session.Load(); s != nil {
-		s.calling.Store(true)
-		defer s.calling.Store(false)
-	}
 	e.tracing.call(ev, ctx, func(ctx context.Context) error { f(ctx); return nil })
 }
 

@@ -53,15 +53,16 @@ type session struct {
 	native  *native.Conn                                   // inside of conn, with the wslay adapter
 	link    *link                                          // likewise, with another
 
-	calling atomic.Bool // a callback but OnMessage runs: the library lets read whoever wants
-	pausing chan struct{}
+	pausing chan struct{} // has an element while somebody reads the connection himself
 
 	received atomic.Int64
 	closed   atomic.Pointer[Close]
 
-	mu      sync.Mutex
-	reading int         // who read the connection themselves
-	current *core.Batch // that is being taken
+	mu          sync.Mutex
+	reading     int         // who read the connection themselves, or wait to
+	current     *core.Batch // that is being taken
+	calling     bool        // a callback but OnMessage runs, or is about to: the library lets read whoever wants
+	cancelPause context.CancelFunc
 }
 
 // newSession is called with OPENED.
@@ -97,16 +98,14 @@ func (s *session) take(ctx context.Context) (after func(), err error) {
 		s.reading--
 		s.mu.Unlock()
 	}
-	if s.calling.Load() {
-		return read, nil
-	}
 	select {
 	case s.pausing <- struct{}{}:
 	case <-ctx.Done():
 		read()
-		return nil, context.Cause(ctx)
+		return nil, ctx.Err()
 	}
-	if err := s.engine.core.Pause(ctx); err != nil {
+	paused, err := s.pause(ctx)
+	if err != nil {
 		<-s.pausing
 		read()
 		if s.native.K.Closed() != nil {
@@ -115,10 +114,43 @@ func (s *session) take(ctx context.Context) (after func(), err error) {
 		return nil, err
 	}
 	return func() {
-		s.engine.core.Resume()
+		if paused {
+			s.engine.core.Resume()
+		}
 		<-s.pausing
 		read()
 	}, nil
+}
+
+// pause pauses the library, if it is not busy with a callback that lets read whoever wants; when one begins meanwhile, that is as good.
+func (s *session) pause(ctx context.Context) (paused bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.mu.Lock()
+	free := s.calling
+	s.cancelPause = cancel
+	s.mu.Unlock()
+	if free {
+		return false, nil
+	}
+	err = s.engine.core.Pause(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cancelPause = nil
+	if err != nil && s.calling {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// callback is on while one runs that is not OnMessage.
+func (s *session) callback(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calling = on
+	if on && s.cancelPause != nil {
+		s.cancelPause()
+	}
 }
 
 // closeDetails is how a connection ended, as callbacks get it.

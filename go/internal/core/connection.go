@@ -18,24 +18,25 @@ import (
 
 // Connection is a connection of the library's: an engine's session's, or one that was made here.
 type Connection struct {
-	c    *C.wsc_connection
-	loop *loop
+	c       *C.wsc_connection
+	loop    *loop
+	cleanup runtime.Cleanup
 }
 
 // newConnection takes over the reference.
 func newConnection(c *C.wsc_connection) *Connection {
 	l, _ := process() // it is there: c is on it
 	k := &Connection{c: c, loop: l}
-	runtime.SetFinalizer(k, (*Connection).unref)
+	k.cleanup = runtime.AddCleanup(k, unref, c)
 	return k
 }
 
-func (k *Connection) unref() { C.wsc_connection_unref(k.c) }
+func unref(c *C.wsc_connection) { C.wsc_connection_unref(c) }
 
 // Free lets go of the connection; nobody may use it any more.
 func (k *Connection) Free() {
-	runtime.SetFinalizer(k, nil)
-	k.unref()
+	k.cleanup.Stop()
+	unref(k.c)
 }
 
 // NewConnection judges URL and settings, and opens nothing.

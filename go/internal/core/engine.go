@@ -58,16 +58,22 @@ func NewEngine(url string, s *Settings, handler Handler, t Tracer) (*Engine, err
 		return nil, err
 	}
 	made.control = (*uint32)(unsafe.Pointer(C.wsc_engine_control(made.c)))
-	runtime.SetFinalizer(made, (*Engine).free)
+	runtime.AddCleanup(made, free, owned{made.c, made.tracer})
 	if err := taken(C.wsc_loop_add(l.c, made.c), new(*C.wsc_error), nil); err != nil {
 		return nil, err
 	}
 	return made, nil
 }
 
-func (e *Engine) free() {
-	C.wsc_engine_free(e.c)
-	e.tracer.drop()
+// owned is what an engine that nobody can reach any more leaves behind.
+type owned struct {
+	c      *C.wsc_engine
+	tracer *tracer
+}
+
+func free(o owned) {
+	C.wsc_engine_free(o.c)
+	o.tracer.drop()
 }
 
 // Attach makes the events of a run reach the handler; Detach ends that, when the run has.

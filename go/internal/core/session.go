@@ -16,7 +16,7 @@ func newSession(s *C.wsc_session) *Session {
 		return nil
 	}
 	made := &Session{c: C.wsc_session_ref(s)}
-	runtime.SetFinalizer(made, func(s *Session) { C.wsc_session_unref(s.c) })
+	runtime.AddCleanup(made, func(c *C.wsc_session) { C.wsc_session_unref(c) }, made.c)
 	return made
 }
 
