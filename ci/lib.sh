@@ -35,10 +35,15 @@ ctest_build() {
   ctest --test-dir "$BUILD/$name" --output-on-failure --no-tests=error -j 2 "$@"
 }
 
-# demo_clients [arguments of demo.py]: the demo with every client there is, of what was built.
+# demo_clients [arguments of demo.py]: the demo with every client there is, of what was built; Go's where there is Go.
 demo_clients() {
+  local go=()
+  if go_is_enough; then
+    go -C go/examples build -o "$(realpath "$BUILD")/release/bin/demo_feed_go" ./feed
+    go=(--client Go "$BUILD/release/bin/demo_feed_go")
+  fi
   PYTHONPATH=$BUILD/release/python "$VENV/bin/python" tests/demo/demo.py "$@" --client C "$BUILD/release/bin/demo_feed" \
-    --client Python "$VENV/bin/python" python/examples/feed.py
+    --client Python "$VENV/bin/python" python/examples/feed.py "${go[@]}"
 }
 
 # Steps: each runs in a shell of its own under `set -e`, a failed one does not stop the next, and `summary` tells all of them.

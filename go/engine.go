@@ -24,7 +24,7 @@ type WebsocketEngine struct {
 	conn      wsadapters.WebsocketConnectionAdapterInterface
 	url       string
 	shown     string // the same without its password
-	opts      WebsocketEngineConfigurationOptions
+	opts      choices
 	provider  trace.TracerProvider
 	readers   int
 	slot      *native.Slot // of the wslay adapter
@@ -75,7 +75,7 @@ func NewWebsocketEngine(
 		conn:     conn,
 		url:      url.String(),
 		shown:    url.Redacted(),
-		opts:     *opts,
+		opts:     opts.choices(),
 		provider: tracerProvider,
 		readers:  opts.ReaderRoutinesCount,
 	}
@@ -120,7 +120,7 @@ func (e *WebsocketEngine) build() error {
 	if e.slot != nil {
 		s.Add(&e.slot.Settings)
 	}
-	s.Add(e.opts.settings())
+	s.Add(e.opts.settings)
 	s.Int(abi.OptionIdHostAdapter, number(e.host != nil))
 	if _, ok := e.client.(wsclient.BeforeAttemptInterface); ok {
 		s.Int(abi.OptionIdAskBeforeAttempt, 1)
@@ -190,7 +190,7 @@ func (e *WebsocketEngine) Start(ctx context.Context) error {
 		return EngineStartError{err}
 	}
 	close(r.started)
-	if e.opts.StopWhenStartContextEnds {
+	if e.opts.stopWithContext {
 		context.AfterFunc(ctx, r.exit)
 	}
 	return nil

@@ -94,7 +94,9 @@ func TestMisuseIsAnErrorAndChangesNothing(t *testing.T) {
 		u := echo(t)
 		e := newEngine(t, u, conn, &client{}, nil)
 		require.Error(t, e.Stop(within(t)), "stop before start")
-		require.Error(t, e.Start(nil)) //nolint:staticcheck // on purpose
+		var none context.Context
+		require.Error(t, e.Start(none))
+		require.Error(t, e.Stop(none))
 		require.Error(t, conn.Ping(within(t)))
 		cancelled, cancel := context.WithCancel(context.Background())
 		cancel()

@@ -71,8 +71,8 @@ func (e *WebsocketEngine) onOpen(ev *core.Event) {
 // openContext ends with what ends OnOpen: the session, the timeout and, in a start, Start's own context.
 func (e *WebsocketEngine) openContext(r *run, s *session) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(s.ctx)
-	if e.opts.OnOpenTimeoutMs > 0 {
-		ctx, cancel = context.WithTimeout(s.ctx, milliseconds(e.opts.OnOpenTimeoutMs))
+	if e.opts.openTimeoutMs > 0 {
+		ctx, cancel = context.WithTimeout(s.ctx, milliseconds(e.opts.openTimeoutMs))
 	}
 	if !r.opening.Load() {
 		return ctx, cancel
@@ -239,7 +239,7 @@ func (r *run) over() bool {
 
 func (e *WebsocketEngine) log(ev *core.Event) {
 	defer ev.Done()
-	if e.opts.Logger == nil {
+	if e.opts.logger == nil {
 		return
 	}
 	record := slog.NewRecord(ev.Time(), levels[ev.Level()], ev.Text(), 0)
@@ -251,15 +251,15 @@ func (e *WebsocketEngine) log(ev *core.Event) {
 		record.AddAttrs(slog.Int("lost_before", lost))
 	}
 	ctx := e.run.Load().context()
-	if e.opts.Logger.Enabled(ctx, record.Level) {
-		_ = e.opts.Logger.Handler().Handle(ctx, record)
+	if e.opts.logger.Enabled(ctx, record.Level) {
+		_ = e.opts.logger.Handler().Handle(ctx, record)
 	}
 }
 
 // complain tells of a misuse that is mended.
 func (e *WebsocketEngine) complain(text, session string) {
-	if e.opts.Logger != nil {
-		e.opts.Logger.Error(text, "engine_id", e.core.ID(), "session_id", session)
+	if e.opts.logger != nil {
+		e.opts.logger.Error(text, "engine_id", e.core.ID(), "session_id", session)
 	}
 }
 

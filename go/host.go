@@ -179,7 +179,7 @@ const abandonAfter = 100 * time.Millisecond
 
 // queueBytes is how much a link may read ahead.
 func (h *host) queueBytes() int {
-	if n := h.engine.opts.ReceiveQueueBytes; n > 0 {
+	if n := h.engine.opts.queueBytes; n > 0 {
 		return int(n)
 	}
 	return 16 << 20
@@ -204,7 +204,7 @@ func (h *host) write(ctx context.Context, msgType wsadapters.MessageType, msg []
 		if s != nil && s.link.usable("write") == nil {
 			return s.conn.Write(ctx, msgType, msg)
 		}
-		if !h.engine.opts.SendWaitsForSession || h.engine.run.Load().over() {
+		if !h.engine.opts.sendWaits || h.engine.run.Load().over() {
 			return &Error{Status: abi.StatusErrClosed, Message: "wscengine: write: no session is open"}
 		}
 		select {

@@ -60,14 +60,28 @@ func (f fieldError) Error() string {
 	return fmt.Sprintf("%s: it is %v and must be %s %s", f.FieldError.Error(), f.Value(), relations[f.Tag()], f.Param())
 }
 
-// settings are the options as the library takes them.
-func (o *WebsocketEngineConfigurationOptions) settings() *core.Settings {
+// choices are what an engine keeps of its options: those that the library takes, and those that are Go's business too.
+type choices struct {
+	settings                   *core.Settings
+	openTimeoutMs, queueBytes  int64
+	stopWithContext, sendWaits bool
+	logger                     *slog.Logger
+}
+
+func (o *WebsocketEngineConfigurationOptions) choices() choices {
 	s := &core.Settings{}
 	o.apply(s)
 	if o.Logger != nil && o.LogLevel == 0 {
 		s.Int(abi.OptionIdLogLevel, enabledLevel(o.Logger))
 	}
-	return s
+	return choices{
+		settings:        s,
+		openTimeoutMs:   o.OnOpenTimeoutMs,
+		queueBytes:      o.ReceiveQueueBytes,
+		stopWithContext: o.StopWhenStartContextEnds,
+		sendWaits:       o.SendWaitsForSession,
+		logger:          o.Logger,
+	}
 }
 
 func number(on bool) int64 {

@@ -31,7 +31,9 @@ func recorded(t *testing.T, conn adapterI, open error) tracetest.SpanStubs {
 			}
 			return c.Write(ctx, wsadapters.Text, []byte("hello"))
 		},
-		onMessage: func(ctx context.Context, _ adapterI, _, _ context.CancelFunc, _ []byte) { came <- trace.SpanContextFromContext(ctx) },
+		onMessage: func(ctx context.Context, _ adapterI, _, _ context.CancelFunc, _ []byte) {
+			came <- trace.SpanContextFromContext(ctx)
+		},
 	}
 	e, err := wscengine.NewWebsocketEngine(echo(t), conn, c, nil, provider)
 	require.NoError(t, err)

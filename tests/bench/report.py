@@ -60,7 +60,9 @@ def tls(results: dict) -> list:
     ours, bare = runs[0]["ours_tls"] - runs[0]["ours"], runs[0]["bare_tls"] - runs[0]["bare"]
     must = f"≤ {works.TLS} × what SSL_read adds to recv"
     good = verdict(ours / bare <= works.TLS)
-    return [f"| what TLS adds to receiving 16 B | {must} | {time_text(ours)} | {ours / bare:.2f} ({time_text(bare)}) | {good} |"]
+    return [
+        f"| what TLS adds to receiving 16 B | {must} | {time_text(ours)} | {ours / bare:.2f} ({time_text(bare)}) | {good} |"
+    ]
 
 
 def idle_kib(runs: list) -> float:
@@ -92,8 +94,12 @@ def bounded(results: dict, row: works.Bound) -> str:
     runs = results.get(row.ours)
     if not runs:
         return f"| {row.what} | {row.must} | not measured | | |"
-    ours = idle_kib(runs) if row.metric == "idle" else cpu_ns(runs)
-    shown = f"{ours:.1f} KiB" if row.metric == "idle" else time_text(ours)
+    if row.metric == "allocations":
+        ours = statistics.median(r["allocations"] for r in runs)
+        shown = f"{ours:.4f}"
+    else:
+        ours = idle_kib(runs) if row.metric == "idle" else cpu_ns(runs)
+        shown = f"{ours:.1f} KiB" if row.metric == "idle" else time_text(ours)
     return f"| {row.what} | {row.must} | {shown} | | {verdict(ours <= row.limit)} |"
 
 
@@ -109,8 +115,8 @@ def started(results: dict) -> list:
 
 def table(results: dict, language: str) -> str:
     lines = ["| what | must | measured | ratio (reference) | |", "|---|---|---|---|---|"]
-    if language == "python":
-        rows = works.PYTHON_ROWS
+    if language in ("python", "go"):
+        rows = works.PYTHON_ROWS if language == "python" else works.GO_ROWS
         lines += [bounded(results, r) if isinstance(r, works.Bound) else compared(results, r) for r in rows]
         return "\n".join(lines + started(results))
     rows = [compared(results, row) for row in works.C_ROWS]
@@ -131,7 +137,9 @@ def everyone(results: dict) -> str:
             tail = f"{p50_ns(trips) / 1e3:.1f} / {statistics.median(r['p99_us'] for r in trips):.0f} µs"
         held = results.get((client, "idle"))
         if any(cells) or tail:
-            lines.append(f"| {client} | " + " | ".join([*cells, tail, f"{idle_kib(held):.1f} KiB" if held else ""]) + " |")
+            lines.append(
+                f"| {client} | " + " | ".join([*cells, tail, f"{idle_kib(held):.1f} KiB" if held else ""]) + " |"
+            )
     return "\n".join(lines)
 
 

@@ -76,7 +76,11 @@ def build_clients(build: Path, library: Path, peers_only: bool) -> None:
 class Bench:
     def __init__(self, build: Path):
         self.build = build
-        self.environment = {**os.environ, "PYTHONPATH": str(build / "library" / "python"), "PYTHONDONTWRITEBYTECODE": "1"}
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": str(build / "library" / "python"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
         self.counts = {}
         self.failed = []
         self.server = subprocess.Popen(
@@ -148,7 +152,9 @@ def inside(build: Path, name: str) -> dict:
 def starts(bench: Bench) -> dict:
     """How long an interpreter takes to start and end, with and without the import; medians, taking turns."""
     times: dict = {"pass": [], "import wscengine": []}
-    environment = {k: v for k, v in bench.environment.items() if k != "PYTHONDONTWRITEBYTECODE"}  # as installed: compiled once
+    environment = {
+        k: v for k, v in bench.environment.items() if k != "PYTHONDONTWRITEBYTECODE"
+    }  # as installed: compiled once
     for _ in range(15):
         for source, runs in times.items():
             began = time.perf_counter()
@@ -199,7 +205,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="ci/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", choices=["c", "python"], default="c", help="which language: c (default) or python")
+    parser.add_argument(
+        "--only", choices=["c", "python", "go"], default="c", help="which language: c (default), python or go"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="5")
     parser.add_argument("--works", help=f"comma-separated, of: {', '.join(works.WORKS)}")
     parser.add_argument("--clients", help="comma-separated parts of client names")
@@ -217,6 +225,8 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, hard), hard))
     library = arguments.library or (Path() if arguments.peers else build_library(arguments.build, arguments.only))
     build_clients(arguments.build, library.resolve(), arguments.peers)
+    if arguments.only == "go":
+        call(["go", "-C", HERE / "go", "build", "-o", arguments.build.resolve() / "go_client", "."])
     cells = [
         (client, work)
         for client, work in works.plan(arguments.only)

@@ -39,9 +39,11 @@ WORKS = {
     )
 }
 
-PYTHON = ("python",)
+PYTHON, GO = ("python",), ("go",)
 THREADS, UVLOOP, ASYNCIO = "wscengine, threads", "wscengine.aio, uvloop", "wscengine.aio, asyncio"
 BULK, MANY = "wscengine, threads, bulk", "wscengine, threads, send_many"
+ONE_P, FOUR_P = "wscengine, 1 reader", "wscengine, 4 readers, one P"
+TWO_P, FOUR_TWO_P, BY_GORILLA = "wscengine, 1 reader, two P", "wscengine, 4 readers, two P", "wscengine by gorilla"
 
 CLIENTS = {
     c.name: c
@@ -65,11 +67,24 @@ CLIENTS = {
         Client(BULK, "ours.py", "threads-bulk", ("recv",), ours=True, languages=PYTHON),
         Client(f"{UVLOOP}, bulk", "ours.py", "uvloop-bulk", ("recv",), ours=True, languages=PYTHON),
         Client(MANY, "ours.py", "threads-many", ("send packed",), ours=True, languages=PYTHON),
+        Client("gws", "go_client", "gws/1", ("recv", "send each", "rtt", "idle"), languages=GO),
+        Client("gorilla", "go_client", "gorilla/1", ("recv", "send each", "rtt", "idle"), languages=GO),
+        Client("coder", "go_client", "coder/1", ("recv", "send each", "rtt", "idle"), languages=GO),
+        Client("gobwas", "go_client", "gobwas/1", ("recv", "send each", "rtt", "idle"), languages=GO),
+        Client("gws, two P", "go_client", "gws/2", ("recv", "rtt"), languages=GO),
+        Client(ONE_P, "go_client", "wscengine/1", ("recv", "send each", "rtt"), ours=True, languages=GO),
+        Client(FOUR_P, "go_client", "wscengine-4/1", ("recv", "idle"), ours=True, languages=GO),
+        Client(TWO_P, "go_client", "wscengine/2", ("recv", "rtt"), ours=True, languages=GO),
+        Client(FOUR_TWO_P, "go_client", "wscengine-4/2", ("recv",), ours=True, languages=GO),
+        Client(BY_GORILLA, "go_client", "wscengine-gorilla/1", ("recv", "send each", "rtt"), ours=True, languages=GO),
+        Client(
+            f"{BY_GORILLA}, 4 readers", "go_client", "wscengine-gorilla-4/1", ("recv", "idle"), ours=True, languages=GO
+        ),
     )
 }
 
 
-ONLY = {"16 B text": PYTHON, "16 B": ("c",), "16 KiB": ("c",)}  # works of one language
+ONLY = {"16 B text": PYTHON, "16 B": ("c", "go"), "16 KiB": ("c", "go")}  # works of one language
 
 
 def plan(language: str) -> list:
@@ -92,7 +107,7 @@ class Row:
     ours: tuple  # (client, work)
     against: tuple  # clients; several: the slowest of them
     limit: float
-    metric: str = "cpu"  # cpu | p50 | idle
+    metric: str = "cpu"  # cpu | p50 | idle | allocations
 
 
 @dataclass(frozen=True)
@@ -140,4 +155,20 @@ PYTHON_ROWS = (
     Row("the same, asyncio under uvloop", "≤ 1.0 × picows", (UVLOOP, "send"), PICOWS, 1.0),
     Bound("send 16 B by send_many", "≤ 100 ns a message", (MANY, "send packed"), 100),
     Bound("idle connection, asyncio", "≤ 10 KiB", (ASYNCIO, "idle"), 10, "idle"),
+)
+
+GWS = ("gws",)
+GO_ROWS = (
+    Row("receive 16 B, 1 reader, one P", "≤ 0.65 × gws", (ONE_P, "16 B"), GWS, 0.65),
+    Row("the same, 4 readers", "≤ 0.75 × gws", (FOUR_P, "16 B"), GWS, 0.75),
+    Row("receive 16 B, 1 reader, two P", "≤ 0.65 × gws", (TWO_P, "16 B"), ("gws, two P",), 0.65),
+    Row("the same, 4 readers", "≤ 0.75 × gws", (FOUR_TWO_P, "16 B"), ("gws, two P",), 0.75),
+    Row("receive 256 B text", "≤ 0.6 × gws", (ONE_P, "256 B text"), GWS, 0.6),
+    Row("receive 1 MiB", "≤ 1.0 × gws", (ONE_P, "1 MiB"), GWS, 1.0),
+    Row("round trip 64 B p50, one P", "≤ 1.05 × gws", (ONE_P, "round trip"), GWS, 1.05, "p50"),
+    Row("the same, two P", "≤ 1.05 × gws", (TWO_P, "round trip"), ("gws, two P",), 1.05, "p50"),
+    Row("send 16 B", "≤ 1.0 × gws", (ONE_P, "send"), GWS, 1.0),
+    Row("engine with the gorilla adapter, 16 B", "≤ 1.5 × plain gorilla", (BY_GORILLA, "16 B"), ("gorilla",), 1.5),
+    Bound("idle engine, 4 readers", "≤ 10 KiB", (FOUR_P, "idle"), 10, "idle"),
+    Bound("allocations a message, 16 B", "≤ 0.01", (ONE_P, "16 B"), 0.01, "allocations"),
 )

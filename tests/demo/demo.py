@@ -11,7 +11,7 @@ in OnOpen and, after each reconnect, from the last number it saw. Meanwhile
   5. after a session of more than 10 s, which sets the delays back, the server falls silent (SIGSTOP) until keepalive
      finds out; then it goes on (SIGCONT)
 
-Each client (in C, in Python) has a server of its own, all at the same time. At the end there is a table for each. Exit
+Each client (in C, in Python, in Go) has a server of its own, all at the same time. At the end there is a table for each. Exit
 status 0 only when no message was missed, none came twice, and each of the faults above was seen by each client. It takes
 about a minute.
 """

@@ -140,16 +140,18 @@ func taken(status C.int, e **C.wsc_error, given *givenErrors) error {
 type givenErrors struct {
 	mu   sync.Mutex
 	last uintptr
-	ring [16]error
+	ring []error // made with the first
 }
+
+const givenMost = 16
 
 func (g *givenErrors) find(id uintptr) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if id > g.last || g.last-id >= uintptr(len(g.ring)) {
+	if id > g.last || g.last-id >= givenMost {
 		return nil
 	}
-	return g.ring[id%uintptr(len(g.ring))]
+	return g.ring[id%givenMost]
 }
 
 // give makes a C error that stands for err; the caller unrefs it.
@@ -165,7 +167,10 @@ func (g *givenErrors) giveAs(err error, said string, status, closeCode int) *C.w
 	g.mu.Lock()
 	g.last++
 	id := g.last
-	g.ring[id%uintptr(len(g.ring))] = err
+	if g.ring == nil {
+		g.ring = make([]error, givenMost)
+	}
+	g.ring[id%givenMost] = err
 	g.mu.Unlock()
 	text := cString(said)
 	defer C.free(unsafe.Pointer(text))

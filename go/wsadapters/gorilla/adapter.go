@@ -42,6 +42,8 @@ type link struct {
 	mu    sync.Mutex
 	pings map[string]chan struct{}
 	pingN uint64
+	obeys <-chan struct{} // of the context that reads obey
+	free  func() bool     // ends that
 }
 
 // NewGorillaWebsocketConnectionAdapter makes one. dialer nil: websocket.DefaultDialer; requestHeader may be nil.
@@ -134,6 +136,11 @@ func (a *GorillaWebsocketConnectionAdapter) open() (*link, error) {
 func (a *GorillaWebsocketConnectionAdapter) drop(l *link) {
 	l.end.Do(func() {
 		close(l.over)
+		l.mu.Lock()
+		if l.free != nil {
+			l.free()
+		}
+		l.mu.Unlock()
 		_ = l.conn.Close()
 		a.link.CompareAndSwap(l, nil)
 	})
@@ -248,16 +255,10 @@ func (a *GorillaWebsocketConnectionAdapter) Read(ctx context.Context) (wsadapter
 	if err != nil {
 		return wsadapters.NoMessage, nil, err
 	}
-	var stop func() bool
-	if ctx.Done() != nil {
-		stop = context.AfterFunc(ctx, func() { _ = l.conn.SetReadDeadline(time.Unix(1, 0)) })
-	}
 	l.reading.Lock()
+	l.obey(ctx)
 	kind, msg, err := l.conn.ReadMessage()
 	l.reading.Unlock()
-	if stop != nil {
-		stop()
-	}
 	if err == nil {
 		return wsadapters.MessageType(kind), msg, nil
 	}
@@ -267,6 +268,31 @@ func (a *GorillaWebsocketConnectionAdapter) Read(ctx context.Context) (wsadapter
 		err = fmt.Errorf("%w: %w", ctx.Err(), err)
 	}
 	return wsadapters.NoMessage, nil, closeError(err)
+}
+
+// obey makes the end of a context end reads. An engine reads with one context all the time, which costs nothing here but the first time.
+func (l *link) obey(ctx context.Context) {
+	done := ctx.Done()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if done == l.obeys {
+		return
+	}
+	if l.free != nil {
+		l.free()
+		l.free = nil
+	}
+	l.obeys = done
+	_ = l.conn.SetReadDeadline(time.Time{})
+	if done != nil {
+		l.free = context.AfterFunc(ctx, func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if l.obeys == done {
+				_ = l.conn.SetReadDeadline(time.Unix(1, 0))
+			}
+		})
+	}
 }
 
 // closeError says how the connection ended: after an error of its reads the library's connection is of no use.
