@@ -85,14 +85,18 @@ def digest(abi: dict) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def render(abi: dict, parsed: headers.Headers) -> dict:
-    return {
-        "wscengine.cdef.h": emit.cdef(abi, parsed),
-        "abi.py": emit.python(abi),
-        "../../go/internal/abi/abi.go": emit.go(abi),
-        "../../go/options_generated.go": emit.go_engine_options(abi),
-        "../../go/wsadapters/wslay/options_generated.go": emit.go_wslay_options(abi),
+def render(abi: dict, parsed: headers.Headers, folder: Path) -> dict:
+    """-> path: text. folder: the baseline's; Go's files lie where its packages are, so they are this tree's only."""
+    files = {
+        folder / "generated" / "wscengine.cdef.h": emit.cdef(abi, parsed),
+        folder / "generated" / "abi.py": emit.python(abi),
     }
+    if folder == HERE:
+        go = HERE.parent / "go"
+        files[go / "internal" / "abi" / "abi.go"] = emit.go(abi)
+        files[go / "options_generated.go"] = emit.go_engine_options(abi)
+        files[go / "wsadapters" / "wslay" / "options_generated.go"] = emit.go_wslay_options(abi)
+    return files
 
 
 def exported(library: Path) -> set:
@@ -132,10 +136,9 @@ def check(abi: dict, files: dict, baseline: Path) -> list:
     if release and committed(release):
         faults += [f"{fault} (since {release})" for fault in append_only.violations(committed(release), abi)]
     stale = [] if old == abi else [baseline.name]
-    for name, text in files.items():
-        path = baseline.parent / "generated" / name
+    for path, text in files.items():
         if not path.exists() or path.read_text() != text:
-            stale.append(f"generated/{name}")
+            stale.append(os.path.relpath(path, baseline.parent))
     return faults + [f"{name} is stale: run ci/abi --update and commit it" for name in stale]
 
 
@@ -150,8 +153,8 @@ def update(abi: dict, files: dict, baseline: Path, breaking: bool) -> list:
         print(f"ABI broken: {fault}", file=sys.stderr)
     (baseline.parent / "generated").mkdir(exist_ok=True)
     baseline.write_text(emit.json_text(abi))
-    for name, text in files.items():
-        (baseline.parent / "generated" / name).write_text(text)
+    for path, text in files.items():
+        path.write_text(text)
     return []
 
 
@@ -173,7 +176,7 @@ def main() -> int:
     except headers.HeaderError as error:
         print(f"abi: {error}", file=sys.stderr)
         return 1
-    files = render(abi, parsed)
+    files = render(abi, parsed, arguments.baseline.resolve().parent)
     if arguments.update:
         faults = update(abi, files, arguments.baseline, arguments.breaking)
     else:

@@ -191,7 +191,8 @@ func (e *WebsocketEngine) Start(ctx context.Context) error {
 	}
 	close(r.started)
 	if e.opts.stopWithContext {
-		context.AfterFunc(ctx, r.exit)
+		stop := context.AfterFunc(ctx, r.exit)
+		context.AfterFunc(r.ctx, func() { stop() })
 	}
 	return nil
 }
@@ -202,8 +203,9 @@ func (e *WebsocketEngine) begin(ctx context.Context) (*run, error) {
 	defer e.starts.Unlock()
 	before := e.run.Load()
 	if before.over() {
-		if err := e.core.Wait(ctx); ctx.Err() != nil {
-			return nil, err
+		_ = e.core.Wait(ctx) // its last event may not be answered yet
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
 		}
 	}
 	if before.opening.Load() || e.core.State() != abi.StateStopped {
@@ -234,7 +236,14 @@ func (e *WebsocketEngine) startFailed(r *run) {
 		e.slot.Release(e)
 	}
 	e.run.CompareAndSwap(r, &run{engine: e, done: r.done})
-	if e.host == nil || e.host.idle() {
+	e.detachIfIdle()
+}
+
+// detachIfIdle lets go of the handler after a start that failed, once an adapter has closed what it had opened.
+func (e *WebsocketEngine) detachIfIdle() {
+	e.starts.Lock()
+	defer e.starts.Unlock()
+	if e.run.Load().started == nil && (e.host == nil || e.host.idle()) {
 		e.core.Detach()
 	}
 }
@@ -296,7 +305,7 @@ func (e *WebsocketEngine) Write(ctx context.Context, msgType wsadapters.MessageT
 	if e.host != nil {
 		return e.host.write(ctx, msgType, msg)
 	}
-	return e.core.Write(ctx, int(msgType), msg)
+	return e.tracing.write(ctx, msgType, msg, e.core.Write)
 }
 
 // State of an engine.

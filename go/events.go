@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/wscengine/wscengine/go/internal/abi"
@@ -70,10 +72,11 @@ func (e *WebsocketEngine) onOpen(ev *core.Event) {
 
 // openContext ends with what ends OnOpen: the session, the timeout and, in a start, Start's own context.
 func (e *WebsocketEngine) openContext(r *run, s *session) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(s.ctx)
+	timeout := time.Duration(math.MaxInt64)
 	if e.opts.openTimeoutMs > 0 {
-		ctx, cancel = context.WithTimeout(s.ctx, milliseconds(e.opts.openTimeoutMs))
+		timeout = milliseconds(e.opts.openTimeoutMs)
 	}
+	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	if !r.opening.Load() {
 		return ctx, cancel
 	}

@@ -57,8 +57,8 @@ func (h *host) asked(ev *core.Event) {
 		h.asking--
 		idle := h.asking == 0
 		h.mu.Unlock()
-		if r := h.engine.run.Load(); idle && r.started == nil {
-			h.engine.core.Detach() // of a start that failed
+		if idle {
+			h.engine.detachIfIdle()
 		}
 	}()
 }

@@ -208,6 +208,19 @@ func (t *tracing) decorate(conn wsadapters.WebsocketConnectionAdapterInterface) 
 	return decorated
 }
 
+// write runs a send inside its span.
+func (t *tracing) write(ctx context.Context, kind wsadapters.MessageType, msg []byte, f func(context.Context, int, []byte) error) error {
+	if t == nil {
+		return f(ctx, int(kind), msg)
+	}
+	ctx, span := t.tracer.Start(ctx, telemetry.SpanWrite, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+		telemetry.URLFull.String(t.engine.shown), telemetry.WSMessageSize.Int(len(msg)), telemetry.WSMessageOpcode.Int(int(kind))))
+	err := f(ctx, int(kind), msg)
+	fail(span, core.StatusOfGo(err), err)
+	span.End()
+	return err
+}
+
 // stop runs Stop inside its span.
 func (t *tracing) stop(ctx context.Context, f func(context.Context) error) error {
 	if t == nil {

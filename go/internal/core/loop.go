@@ -69,7 +69,10 @@ func newLoop() (*loop, error) {
 // reserve starts a worker whenever the loop has been left alone for some milliseconds.
 func (l *loop) reserve() {
 	for {
-		if C.wsc_loop_spare(l.c, -1) == C.WSC_OK {
+		switch status := C.wsc_loop_spare(l.c, -1); {
+		case status < 0:
+			return // in a forked child
+		case status == C.WSC_OK:
 			l.urgent.Store(int64(C.wsc_now_ns()) + int64(urgentFor))
 			go newWorker(l).run()
 		}
