@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -155,8 +156,8 @@ func (e *WebsocketEngine) IsStarted() bool {
 		case state == abi.StateStarting && !inside && r.started != nil:
 			<-r.started
 		case state == abi.StateStopping && !inside:
-			<-r.done
-			return e.run.Load() != r && e.IsStarted()
+			_ = e.core.Wait(context.Background())
+			time.Sleep(100 * time.Microsecond) // its last event is being answered
 		default:
 			return state != abi.StateStopped && state != abi.StateStopping
 		}
@@ -230,22 +231,34 @@ func (e *WebsocketEngine) begin(ctx context.Context) (*run, error) {
 
 // startFailed leaves everything as before; who waits for Done goes on waiting for a run.
 func (e *WebsocketEngine) startFailed(r *run) {
+	r.failed.Store(true)
 	r.end()
-	e.reason.Store(abi.StopReasonStartFailed)
+	if !r.over() {
+		e.reason.Store(abi.StopReasonStartFailed)
+	}
 	if e.slot != nil {
 		e.slot.Release(e)
 	}
-	e.run.CompareAndSwap(r, &run{engine: e, done: r.done})
-	e.detachIfIdle()
+	if !e.detachIfIdle() {
+		go func() { // of a start that was retried comes STOPPED; OnOpen may be running still
+			_ = e.core.Wait(context.Background())
+			e.detachIfIdle()
+		}()
+	}
 }
 
-// detachIfIdle lets go of the handler after a start that failed, once an adapter has closed what it had opened.
-func (e *WebsocketEngine) detachIfIdle() {
+// detachIfIdle lets go of the handler after a start that failed, once nothing of it is left; false: something is.
+func (e *WebsocketEngine) detachIfIdle() bool {
 	e.starts.Lock()
 	defer e.starts.Unlock()
-	if e.run.Load().started == nil && (e.host == nil || e.host.idle()) {
-		e.core.Detach()
+	if !e.run.Load().failed.Load() {
+		return true // a new run needs it
 	}
+	if e.core.State() != abi.StateStopped || e.host != nil && !e.host.idle() {
+		return false
+	}
+	e.core.Detach()
+	return true
 }
 
 // Stop calls OnClose, closes the connection and returns when no callback runs or will run. Inside a callback it acts as exit does and returns nil at

@@ -209,6 +209,36 @@ func TestOnOpensErrorComesBack(t *testing.T) {
 	})
 }
 
+func TestAStartThatIsGivenUpWhileOnOpenRuns(t *testing.T) {
+	everyAdapter(t, func(t *testing.T, conn adapterI) {
+		entered, release := make(chan context.Context, 1), make(chan struct{})
+		e := newEngine(t, echo(t), conn, &client{
+			onOpen: func(ctx context.Context, _ adapterI, _ context.CancelFunc, _ bool) error {
+				select {
+				case entered <- ctx:
+				default:
+				}
+				<-release
+				return nil
+			},
+		}, nil)
+		ctx, cancel := context.WithCancel(context.Background())
+		failed := make(chan error, 1)
+		go func() { failed <- e.Start(ctx) }()
+		open := receive(t, entered)
+		cancel()
+		require.ErrorIs(t, receive(t, failed), context.Canceled)
+		receive(t, open.Done())
+		started := make(chan bool, 1)
+		go func() { started <- e.IsStarted() }()
+		close(release)
+		require.False(t, receive(t, started))
+		require.Eventually(t, func() bool { return e.State() == wscengine.StateStopped }, 20*time.Second, time.Millisecond)
+		require.NoError(t, e.Start(within(t)), "it can start again")
+		require.NoError(t, e.Stop(within(t)))
+	})
+}
+
 func TestContextsCarryWhatStartsDoes(t *testing.T) {
 	type key struct{}
 	everyAdapter(t, func(t *testing.T, conn adapterI) {

@@ -58,7 +58,7 @@ func (h *host) asked(ev *core.Event) {
 		idle := h.asking == 0
 		h.mu.Unlock()
 		if idle {
-			h.engine.detachIfIdle()
+			_ = h.engine.detachIfIdle()
 		}
 	}()
 }

@@ -18,6 +18,7 @@ type run struct {
 	ctx      context.Context // values and span of Start's; ends with the run
 	end      context.CancelFunc
 	starting context.Context // Start's own, while it waits
+	failed   atomic.Bool     // the start has
 	stopping atomic.Bool     // Stop was called
 	opening  atomic.Bool     // the start is under way
 	done     chan struct{}   // closed when the run has ended

@@ -398,6 +398,7 @@ static int state_of(const wsc_engine *e) {
   if (e->life.stop || e->life.exit || e->wishes & (WISH_STOP | WISH_EXIT) || e->life.phase == PHASE_ENDING)
     return WSC_STATE_STOPPING;
   if (e->start) return WSC_STATE_STARTING;
+  if (e->life.first) return WSC_STATE_STOPPING; /* the start has failed, and what it began is being ended */
   return e->life.phase == PHASE_OPEN ? WSC_STATE_OPEN : WSC_STATE_RECONNECTING;
 }
 
