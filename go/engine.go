@@ -80,6 +80,9 @@ func NewWebsocketEngine(
 		provider: tracerProvider,
 		readers:  opts.ReaderRoutinesCount,
 	}
+	if url.User == nil {
+		e.shown = e.url
+	}
 	inner := conn
 	decorated, traced := conn.(*wsadapters.WebsocketConnectionAdapterInstrumentationDecorator)
 	if traced {

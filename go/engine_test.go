@@ -158,6 +158,35 @@ func TestStopInsideEveryCallbackActsAsExit(t *testing.T) {
 	})
 }
 
+func TestStopInOnReadErrorAndOnCloseErrorActsAsExit(t *testing.T) {
+	var e *wscengine.WebsocketEngine
+	stopped := make(chan string, 2)
+	stop := func(where string) {
+		require.NoError(t, e.Stop(context.Background()))
+		stopped <- where
+	}
+	bad := &faulty{dial: func() (*http.Response, error) { return nil, nil }, gone: make(chan struct{}), closeError: errors.New("odd"),
+		read: func() (wsadapters.MessageType, []byte, error) { return 0, nil, errors.New("odd") }}
+	e = newEngine(t, &url.URL{Scheme: "ws", Host: "nowhere.invalid"}, bad, &stopper{stop: stop}, nil)
+	require.NoError(t, e.Start(within(t)))
+	require.Equal(t, "read error", receive(t, stopped))
+	require.Equal(t, "close error", receive(t, stopped))
+	require.NoError(t, e.Wait(within(t)))
+	require.Equal(t, wscengine.StoppedByExit, e.StopReason())
+}
+
+// stopper stops in the two callbacks of things that fail.
+type stopper struct {
+	client
+	stop func(where string)
+}
+
+func (s *stopper) OnReadError(context.Context, adapterI, *sync.Mutex, context.CancelFunc, context.CancelFunc, error) {
+	s.stop("read error")
+}
+
+func (s *stopper) OnCloseError(context.Context, error) { s.stop("close error") }
+
 // moving dials the server for its first session, and nobody for the others.
 type moving struct {
 	client
@@ -324,6 +353,8 @@ type faulty struct {
 	dial func() (*http.Response, error)
 	read func() (wsadapters.MessageType, []byte, error)
 	gone chan struct{}
+
+	closeError error
 }
 
 func (f *faulty) Dial(context.Context, url.URL) (*http.Response, error) { return f.dial() }
@@ -333,7 +364,7 @@ func (f *faulty) Read(context.Context) (wsadapters.MessageType, []byte, error) {
 func (f *faulty) Ping(context.Context) error { return nil }
 func (f *faulty) Close(context.Context, wsadapters.StatusCode, string) error {
 	close(f.gone)
-	return nil
+	return f.closeError
 }
 
 func TestAdaptersThatPanicOrReturnGarbage(t *testing.T) {

@@ -76,7 +76,7 @@ func (e *WebsocketEngine) openContext(r *run, s *session) (context.Context, cont
 	if e.opts.openTimeoutMs > 0 {
 		timeout = milliseconds(e.opts.openTimeoutMs)
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, timeout)
+	ctx, cancel := context.WithTimeout(s.values, timeout)
 	if !r.opening.Load() {
 		return ctx, cancel
 	}
@@ -160,7 +160,7 @@ func unsendable(m *wsclient.CloseMessageDetails) string {
 
 func (e *WebsocketEngine) onCloseError(ev *core.Event) {
 	err := e.core.Error(ev)
-	ctx := context.WithoutCancel(e.session.Load().ctx)
+	ctx := e.session.Load().values
 	e.held(ev, ctx, func(ctx context.Context) { e.client.OnCloseError(ctx, err) })
 	ev.Done()
 }
@@ -220,6 +220,9 @@ func (e *WebsocketEngine) onStopped(ev *core.Event) {
 		e.tracing.call(ev, r.ctx, func(context.Context) error { return nil })
 	}
 	r.end()
+	if s := e.session.Load(); s != nil {
+		s.end()
+	}
 	e.session.Store(nil)
 	e.changed()
 	if e.slot != nil {

@@ -15,7 +15,8 @@ import (
 // run is from a start to the end that follows it.
 type run struct {
 	engine   *WebsocketEngine
-	ctx      context.Context // values and span of Start's; ends with the run
+	values   context.Context // of Start's, and its span; never ends
+	ctx      context.Context // the same; ends with the run
 	end      context.CancelFunc
 	starting context.Context // Start's own, while it waits
 	failed   atomic.Bool     // the start has
@@ -28,7 +29,8 @@ type run struct {
 
 func newRun(e *WebsocketEngine, ctx context.Context) *run {
 	r := &run{engine: e, starting: ctx, done: make(chan struct{}), started: make(chan struct{})}
-	r.ctx, r.end = context.WithCancel(context.WithoutCancel(ctx))
+	r.values = context.WithoutCancel(ctx)
+	r.ctx, r.end = context.WithCancel(r.values)
 	r.opening.Store(true)
 	return r
 }
@@ -46,7 +48,8 @@ type session struct {
 	run     *run
 	id      string
 	epoch   uint64
-	ctx     context.Context
+	values  context.Context // those of its callbacks' contexts; never ends
+	ctx     context.Context // ends with the session
 	end     context.CancelFunc
 	exit    context.CancelFunc
 	restart context.CancelFunc
@@ -54,7 +57,7 @@ type session struct {
 	native  *native.Conn                                   // inside of conn, with the wslay adapter
 	link    *link                                          // likewise, with another
 
-	pausing chan struct{} // has an element while somebody reads the connection himself
+	pausing chan struct{} // has an element while somebody reads the connection himself; made when that is wanted
 
 	received atomic.Int64
 	closed   atomic.Pointer[Close]
@@ -68,8 +71,9 @@ type session struct {
 
 // newSession is called with OPENED.
 func newSession(e *WebsocketEngine, r *run, ev *core.Event) *session {
-	s := &session{engine: e, run: r, id: ev.SessionID(), epoch: ev.Epoch(), pausing: make(chan struct{}, 1)}
-	s.ctx, s.end = context.WithCancel(context.WithValue(r.ctx, sessionKey{}, s))
+	s := &session{engine: e, run: r, id: ev.SessionID(), epoch: ev.Epoch()}
+	s.values = context.WithValue(r.values, sessionKey{}, s)
+	s.ctx, s.end = context.WithCancel(s.values) // no child of the run's: a context that has had children keeps half a KiB for them
 	handle := ev.Session()
 	s.exit, s.restart = handle.Exit, handle.Restart
 	if k := ev.Connection(); k != nil {
@@ -90,6 +94,9 @@ func newSession(e *WebsocketEngine, r *run, ev *core.Event) *session {
 func (s *session) take(ctx context.Context) (after func(), err error) {
 	s.mu.Lock()
 	s.reading++
+	if s.pausing == nil {
+		s.pausing = make(chan struct{}, 1)
+	}
 	if s.current != nil {
 		s.current.Finish()
 	}

@@ -94,7 +94,10 @@ def bounded(results: dict, row: works.Bound) -> str:
     runs = results.get(row.ours)
     if not runs:
         return f"| {row.what} | {row.must} | not measured | | |"
-    if row.metric == "allocations":
+    if row.metric == "p99":
+        ours = statistics.median(r["p99_us"] for r in runs) * 1e3
+        shown = time_text(ours)
+    elif row.metric == "allocations":
         ours = statistics.median(r["allocations"] for r in runs)
         shown = f"{ours:.4f}"
     else:
@@ -126,7 +129,9 @@ def table(results: dict, language: str) -> str:
 
 def everyone(results: dict) -> str:
     """Every client beside every other: median CPU a message, and how much of the wall time it was busy."""
-    names = [w for w in works.WORKS if w not in ("idle", "round trip") and any(work == w for _, work in results)]
+    names = [
+        w for w in works.WORKS if works.WORKS[w].mode in ("recv", "send") and any(work == w for _, work in results)
+    ]
     heads = [*names, "round trip p50 / p99", "idle"]
     lines = ["| CPU a message | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     for client in works.CLIENTS:

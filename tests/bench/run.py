@@ -116,7 +116,7 @@ class Bench:
 
     def count_for(self, client: works.Client, work: works.Work) -> int:
         """So many messages that a run lasts about TARGET_S: two runs to find out."""
-        if work.mode in ("rtt", "idle"):
+        if work.mode in ("rtt", "idle", "pause"):
             return work.most
         if (client.name, work.name) not in self.counts:
             count = work.first
@@ -222,7 +222,7 @@ def main() -> int:
     arguments = parser.parse_args()
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, hard), hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(16384, hard), hard))
     library = arguments.library or (Path() if arguments.peers else build_library(arguments.build, arguments.only))
     build_clients(arguments.build, library.resolve(), arguments.peers)
     if arguments.only == "go":

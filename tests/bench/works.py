@@ -36,6 +36,8 @@ WORKS = {
         Work("send packed", "send", "/sink", 16, 200_000, 20_000_000, (50_000, 300_000)),
         Work("round trip", "rtt", "/echo", 64, 20_000, 50_000, (2_000, 12_000)),
         Work("idle", "idle", "/idle", 64, 1_000, 1_000),
+        Work("pause", "pause", "/flood?size=16&count=4000000000", 16, 300, 300),
+        Work("10,000 idle", "idle", "/idle", 64, 10_000, 10_000),
     )
 }
 
@@ -73,9 +75,9 @@ CLIENTS = {
         Client("gobwas", "go_client", "gobwas/1", ("recv", "send each", "rtt", "idle"), languages=GO),
         Client("gws, two P", "go_client", "gws/2", ("recv", "rtt"), languages=GO),
         Client(ONE_P, "go_client", "wscengine/1", ("recv", "send each", "rtt"), ours=True, languages=GO),
-        Client(FOUR_P, "go_client", "wscengine-4/1", ("recv", "idle"), ours=True, languages=GO),
+        Client(FOUR_P, "go_client", "wscengine-4/1", ("recv", "idle", "pause"), ours=True, languages=GO),
         Client(TWO_P, "go_client", "wscengine/2", ("recv", "rtt"), ours=True, languages=GO),
-        Client(FOUR_TWO_P, "go_client", "wscengine-4/2", ("recv",), ours=True, languages=GO),
+        Client(FOUR_TWO_P, "go_client", "wscengine-4/2", ("recv", "pause"), ours=True, languages=GO),
         Client(BY_GORILLA, "go_client", "wscengine-gorilla/1", ("recv", "send each", "rtt"), ours=True, languages=GO),
         Client(
             f"{BY_GORILLA}, 4 readers", "go_client", "wscengine-gorilla-4/1", ("recv", "idle"), ours=True, languages=GO
@@ -84,7 +86,13 @@ CLIENTS = {
 }
 
 
-ONLY = {"16 B text": PYTHON, "16 B": ("c", "go"), "16 KiB": ("c", "go")}  # works of one language
+ONLY = {
+    "16 B text": PYTHON,
+    "16 B": ("c", "go"),
+    "16 KiB": ("c", "go"),
+    "10,000 idle": GO,
+    "pause": GO,
+}  # works of one language
 
 
 def plan(language: str) -> list:
@@ -107,7 +115,7 @@ class Row:
     ours: tuple  # (client, work)
     against: tuple  # clients; several: the slowest of them
     limit: float
-    metric: str = "cpu"  # cpu | p50 | idle | allocations
+    metric: str = "cpu"  # cpu | p50 | idle | allocations | p99
 
 
 @dataclass(frozen=True)
@@ -169,6 +177,8 @@ GO_ROWS = (
     Row("the same, two P", "≤ 1.05 × gws", (TWO_P, "round trip"), ("gws, two P",), 1.05, "p50"),
     Row("send 16 B", "≤ 1.0 × gws", (ONE_P, "send"), GWS, 1.0),
     Row("engine with the gorilla adapter, 16 B", "≤ 1.5 × plain gorilla", (BY_GORILLA, "16 B"), ("gorilla",), 1.5),
-    Bound("idle engine, 4 readers", "≤ 10 KiB", (FOUR_P, "idle"), 10, "idle"),
+    Bound("idle engine, 4 readers, 10,000 in one process", "≤ 10 KiB", (FOUR_P, "10,000 idle"), 10, "idle"),
+    Bound("pause granted under a 16 B flood, 4 readers, p99, one P", "≤ 1 ms", (FOUR_P, "pause"), 1e6, "p99"),
+    Bound("the same, two P", "≤ 1 ms", (FOUR_TWO_P, "pause"), 1e6, "p99"),
     Bound("allocations a message, 16 B", "≤ 0.01", (ONE_P, "16 B"), 0.01, "allocations"),
 )

@@ -23,7 +23,17 @@ from wscengine import _abi
 from wscengine._core import lib
 
 AIO = "--aio" in sys.argv
-FEATURES = ["built_in", "pause", "pause_verb", "url_text", "attempt", "latches", "wire", "tracer", *([] if AIO else ["threads", "readers", "fork"])]
+FEATURES = [
+    "built_in",
+    "pause",
+    "pause_verb",
+    "url_text",
+    "attempt",
+    "latches",
+    "wire",
+    "tracer",
+    *([] if AIO else ["threads", "readers", "fork"]),
+]
 PATTERN = bytes(range(ord("a"), ord("a") + 23))
 C_NAMES = {o.keyword: o.name for o in _abi.OPTIONS if o.keyword}
 KEYWORDS = {o.name: o for o in _abi.OPTIONS}

@@ -16,13 +16,13 @@ func main() {
 	if len(os.Args) > 1 {
 		address = os.Args[1]
 	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM)
 	server := echowsserver.NewEchoWebsocketServer(&http.Server{Addr: address}, nil)
 	if err := server.Start(); err != nil {
 		log.Fatal(err)
 	}
 	log.Println("listening on", server.Addr())
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM)
 	<-stop
 	if err := server.Stop(); err != nil {
 		log.Fatal(err)

@@ -96,6 +96,8 @@ func (b *bench) got(message []byte) bool {
 		check(err)
 		b.messages = n
 		return true
+	case "pause":
+		return false // counted are the pauses
 	case "rtt":
 		b.latencies = append(b.latencies, time.Since(b.asked))
 		return len(b.latencies) == b.count

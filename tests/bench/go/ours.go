@@ -76,6 +76,16 @@ func runOurs(b *bench, readers int, adapter string) {
 		b.asked = time.Now()
 		check(e.Write(ctx, wsadapters.Binary, b.payload))
 	}
+	if b.mode == "pause" {
+		for range b.count {
+			time.Sleep(time.Millisecond)
+			b.asked = time.Now()
+			e.GetReadMutex().Lock()
+			b.latencies = append(b.latencies, time.Since(b.asked))
+			e.GetReadMutex().Unlock()
+		}
+		b.report()
+	}
 	_ = e.Wait(ctx)
 	b.messages += c.count.Load()
 }
