@@ -13,7 +13,7 @@ func (h *handler) Read(b *core.Batch, join func(*core.Batch)) {
 		b.Finish()
 		return
 	}
-	client, mutex, alone := e.client, &e.readMutex, e.readers == 1
+	client, mutex, alone := e.client, &e.readMutex, e.readers == 1 // alone: there is nobody to call
 	for {
 		mutex.Lock()
 		at, ok := b.Take()

@@ -92,9 +92,13 @@ func (b *Batch) Received() int64 { return int64(b.ev.c.received_ns) }
 func (e *Engine) deliver(ev *Event) *Event {
 	b := &ev.batch
 	b.open(e.control)
+	ev.shim.entered = true
 	e.handler.Read(b, e.join)
-	C.wsc_event_leave(ev.c)
 	runtime.Gosched() // who waits to pause the engine gets it now
+	if b.refs.Load() == 1 {
+		return ev // the next crossing ends it
+	}
+	C.shim_leave(ev.shim)
 	if b.refs.Add(-1) == 0 {
 		return ev
 	}

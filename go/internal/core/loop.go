@@ -9,7 +9,6 @@ package core
 #include "shim.h"
 #cgo noescape shim_next
 #cgo nocallback shim_next
-#cgo noescape wsc_event_leave
 */
 import "C"
 

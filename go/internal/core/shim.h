@@ -6,15 +6,28 @@
 #include <string.h>
 #include <wscengine.h>
 
-/* An event, and its flags as they were before it was entered. */
+/* An event, and its flags as they were before it was entered. entered: a batch that is still to be left. */
 struct shim_event {
   wsc_event event;
   uint32_t flags;
+  bool entered;
 };
 
-/* The next event, without waiting. A batch comes entered; what was entered before must have been left. */
+static inline void shim_taken(wsc_event *ev, uint32_t consumed) {
+  wsc_event mine = *ev; /* the one that is entered lives on until its leave */
+  wsc_reply r = {.struct_size = sizeof r, .consumed = consumed};
+  wsc_event_done(&mine, &r);
+}
+
+static inline void shim_leave(struct shim_event *s) {
+  if (s->entered) wsc_event_leave(&s->event);
+  s->entered = false;
+}
+
+/* Leaves the batch before, and gives the next event, without waiting. A batch comes entered. */
 static inline int shim_next(wsc_loop *l, struct shim_event *next) {
   wsc_event *ev = &next->event;
+  shim_leave(next);
   for (;;) {
     memset(ev, 0, sizeof *ev);
     ev->struct_size = sizeof *ev;
@@ -24,12 +37,6 @@ static inline int shim_next(wsc_loop *l, struct shim_event *next) {
     wsc_reply none = {.struct_size = sizeof none};
     wsc_event_done(ev, &none); /* its session is over */
   }
-}
-
-static inline void shim_taken(wsc_event *ev, uint32_t consumed) {
-  wsc_event mine = *ev; /* the one that is entered lives on until its leave */
-  wsc_reply r = {.struct_size = sizeof r, .consumed = consumed};
-  wsc_event_done(&mine, &r);
 }
 
 /* For one reader more; false: there may be none. */
