@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -405,6 +407,30 @@ type errorCounter struct {
 
 func (c *errorCounter) OnReadError(context.Context, adapterI, *sync.Mutex, context.CancelFunc, context.CancelFunc, error) {
 	c.count.Add(1)
+}
+
+func TestAPanicInACallbackIsGos(t *testing.T) {
+	everyAdapter(t, func(t *testing.T, conn adapterI) {
+		if os.Getenv("PANICS_WITH") == "" { // in a process of its own
+			child := exec.Command(os.Args[0], "-test.run=^TestAPanicInACallbackIsGos$/^"+strings.Split(t.Name(), "/")[1]+"$")
+			child.Env = append(os.Environ(), "PANICS_WITH=mine")
+			out, err := child.CombinedOutput()
+			require.Error(t, err)
+			require.Contains(t, string(out), "panic: mine")
+			require.Contains(t, string(out), "engine_test.go")
+			return
+		}
+		e := newEngine(t, echo(t), conn, &client{
+			onOpen: func(ctx context.Context, c adapterI, _ context.CancelFunc, _ bool) error {
+				return c.Write(ctx, wsadapters.Text, []byte("x"))
+			},
+			onMessage: func(context.Context, adapterI, context.CancelFunc, context.CancelFunc, []byte) {
+				panic(os.Getenv("PANICS_WITH"))
+			},
+		}, nil)
+		require.NoError(t, e.Start(within(t)))
+		receive(t, e.Done())
+	})
 }
 
 func TestMocksServe(t *testing.T) {
