@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	slabMost = 64 << 10 // a slab that one message could keep alive is not larger
-	seized   = 1 << 31  // the cursor of a batch whose rest has gone back
+	slabMost   = 64 << 10 // a slab that one message could keep alive is not larger
+	sharedMost = 2 << 10  // messages that are larger on average are copied singly: what the allocator has at hand is cheaper than a slab
+	seized     = 1 << 31  // the cursor of a batch whose rest has gone back
 )
 
 // Batch is messages that came together. Readers take them one by one; what nobody takes goes back to the library.
@@ -35,7 +36,7 @@ func (b *Batch) open(control *uint32) {
 	b.records = unsafe.Slice(c.records, int(c.count))
 	first, last := &b.records[0], &b.records[b.count-1]
 	b.base, b.slab = uint64(first.offset), nil
-	if size := uint64(last.offset) + uint64(last.length) - b.base; b.count > 1 && size <= slabMost {
+	if size := uint64(last.offset) + uint64(last.length) - b.base; b.count > 1 && size <= slabMost && size/uint64(b.count) <= sharedMost {
 		b.slab = copied(b.at(b.base), size)
 	}
 	b.refs.Store(1)
