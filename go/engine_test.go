@@ -123,6 +123,41 @@ func TestMisuseIsAnErrorAndChangesNothing(t *testing.T) {
 	})
 }
 
+func TestAdaptersAloneObeyTheirContexts(t *testing.T) {
+	everyAdapter(t, func(t *testing.T, conn adapterI) {
+		u := echo(t)
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		verbs := func() map[string]error {
+			_, dial := conn.Dial(ended, *u)
+			kind, msg, read := conn.Read(ended)
+			require.Equal(t, wsadapters.NoMessage, kind)
+			require.Nil(t, msg)
+			return map[string]error{"dial": dial, "read": read, "ping": conn.Ping(ended), "write": conn.Write(ended, wsadapters.Text, nil)}
+		}
+		for verb, err := range verbs() {
+			require.ErrorIs(t, err, context.Canceled, verb)
+		}
+		require.Nil(t, conn.GetUnderlyingWebsocketConnection())
+		resp, err := conn.Dial(within(t), *u)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusSwitchingProtocols, resp.StatusCode)
+		require.NotNil(t, conn.GetUnderlyingWebsocketConnection())
+		_, err = conn.Dial(within(t), *u)
+		require.Error(t, err, "it is open already")
+		require.NoError(t, conn.Write(within(t), wsadapters.Binary, []byte{1, 2, 3}))
+		kind, msg, err := conn.Read(within(t))
+		require.NoError(t, err)
+		require.Equal(t, wsadapters.Binary, kind)
+		require.Equal(t, []byte{1, 2, 3}, msg)
+		require.NoError(t, conn.Close(within(t), wsadapters.NormalClosure, "bye"))
+		require.ErrorIs(t, conn.Close(within(t), wsadapters.NormalClosure, "bye"), net.ErrClosed)
+		_, err = conn.Dial(within(t), *u)
+		require.NoError(t, err, "it can be dialed again")
+		require.NoError(t, conn.Close(within(t), wsadapters.NormalClosure, ""))
+	})
+}
+
 func TestStopInsideEveryCallbackActsAsExit(t *testing.T) {
 	everyAdapter(t, func(t *testing.T, conn adapterI) {
 		for _, where := range []string{"open", "message", "close", "restart error"} {

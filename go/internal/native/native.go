@@ -146,6 +146,9 @@ func (s *Slot) Open() (wsadapters.WebsocketConnectionAdapterInterface, error) {
 
 // Dial opens a connection of the slot's own.
 func (s *Slot) Dial(ctx context.Context, target url.URL) (*http.Response, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	if s.engine != nil || s.dialing || s.own != nil && s.own.K.Closed() == nil {
 		s.mu.Unlock()

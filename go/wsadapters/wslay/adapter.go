@@ -43,6 +43,9 @@ func (a *WslayWebsocketConnectionAdapter) Close(ctx context.Context, code wsadap
 
 // Ping blocks until the pong; nobody needs to read meanwhile.
 func (a *WslayWebsocketConnectionAdapter) Ping(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	c, err := a.slot.Open()
 	if err != nil {
 		return err
@@ -52,6 +55,9 @@ func (a *WslayWebsocketConnectionAdapter) Ping(ctx context.Context) error {
 
 // Read gives the next message. Under an engine: while its read mutex is held, or inside its callbacks.
 func (a *WslayWebsocketConnectionAdapter) Read(ctx context.Context) (wsadapters.MessageType, []byte, error) {
+	if err := ctx.Err(); err != nil {
+		return wsadapters.NoMessage, nil, err
+	}
 	c, err := a.slot.Open()
 	if err != nil {
 		return wsadapters.NoMessage, nil, err
@@ -61,6 +67,9 @@ func (a *WslayWebsocketConnectionAdapter) Read(ctx context.Context) (wsadapters.
 
 // Write sends one message.
 func (a *WslayWebsocketConnectionAdapter) Write(ctx context.Context, msgType wsadapters.MessageType, msg []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	c, err := a.slot.Open()
 	if err != nil {
 		return err
