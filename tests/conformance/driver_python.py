@@ -489,8 +489,13 @@ async def run_latch(c, scope):
 
 
 async def run_leaks(c, scope):
-    threads = len(os.listdir("/proc/self/task")) - 1 - (1 if AIO else len(lanes))
-    return {"threads": threads, "fds": len(os.listdir("/proc/self/fd")) - 1}
+    names = []
+    for task in os.listdir("/proc/self/task"):
+        with contextlib.suppress(OSError), open(f"/proc/self/task/{task}/comm") as comm:
+            names.append(comm.read().strip())
+    kernels = sum(name.startswith("iou-wrk") for name in names)  # io_uring's workers, which come and go with libuv
+    threads = len(names) - kernels - 1 - (1 if AIO else len(lanes))
+    return {"names": names, "threads": threads, "fds": len(os.listdir("/proc/self/fd")) - 1}
 
 
 def forked(engine):
