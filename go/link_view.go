@@ -20,6 +20,9 @@ var _ wsadapters.WebsocketConnectionAdapterInterface = (*link)(nil)
 // URLFull is what spans say of the connection.
 func (l *link) URLFull() string { return l.host.engine.shown }
 
+// String keeps printers, such as a mock's, from looking inside, where others are at work.
+func (l *link) String() string { return "connection to " + l.host.engine.shown }
+
 // usable is an error when the connection has ended.
 func (l *link) usable(verb string) error {
 	l.mu.Lock()

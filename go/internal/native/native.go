@@ -32,6 +32,9 @@ var _ wsadapters.WebsocketConnectionAdapterInterface = (*Conn)(nil)
 // URLFull is what spans say of the connection.
 func (c *Conn) URLFull() string { return c.URL }
 
+// String keeps printers, such as a mock's, from looking inside, where others are at work.
+func (c *Conn) String() string { return "connection to " + c.URL }
+
 // Dial fails: it is open.
 func (c *Conn) Dial(context.Context, url.URL) (*http.Response, error) { return nil, ErrOpen }
 
