@@ -10,7 +10,6 @@ import (
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/wscengine/wscengine/go/internal/telemetry"
@@ -56,8 +55,7 @@ func (d *websocketClientInstrumentationDecorator) OnOpen(
 	defer span.End()
 	err := d.decorated.OnOpen(ctx, resp, conn, readMutex, exit, restarting)
 	if err != nil {
-		span.RecordError(err)
-		span.SetStatus(codes.Error, err.Error())
+		telemetry.Outcome(span, err)
 	}
 	return err
 }

@@ -22,7 +22,6 @@ import (
 type WebsocketEngine struct {
 	readMutex sync.Mutex
 	client    wsclient.WebsocketClientInterface
-	conn      wsadapters.WebsocketConnectionAdapterInterface
 	url       string
 	shown     string // the same without its password
 	opts      choices
@@ -73,7 +72,6 @@ func NewWebsocketEngine(
 	}
 	e := &WebsocketEngine{
 		client:   wsclient,
-		conn:     conn,
 		url:      url.String(),
 		shown:    url.Redacted(),
 		opts:     opts.choices(),

@@ -214,11 +214,12 @@ func (e *WebsocketEngine) onStopped(ev *core.Event) {
 	r := e.run.Load()
 	r.err = e.core.Error(ev)
 	e.reason.Store(int32(ev.Status()))
-	if client, ok := e.client.(wsclient.OnStoppedInterface); ok {
-		e.tracing.call(ev, r.ctx, func(ctx context.Context) error { client.OnStopped(ctx, r.err); return nil })
-	} else {
-		e.tracing.call(ev, r.ctx, func(context.Context) error { return nil })
-	}
+	e.tracing.call(ev, r.ctx, func(ctx context.Context) error {
+		if client, ok := e.client.(wsclient.OnStoppedInterface); ok {
+			client.OnStopped(ctx, r.err)
+		}
+		return nil
+	})
 	r.end()
 	if s := e.session.Load(); s != nil {
 		s.end()

@@ -112,7 +112,7 @@ func (h *host) dial(l *link, q question, target string) {
 	if err != nil {
 		l.end()
 	}
-	h.engine.core.Report(q.token, resp, err, status, 0)
+	h.engine.core.Report(q.token, resp, err, status)
 }
 
 func (h *host) open(ctx context.Context, l *link, target string) (resp *http.Response, err error) {
@@ -129,15 +129,15 @@ func (h *host) open(ctx context.Context, l *link, target string) (resp *http.Res
 
 func statusOf(ctx context.Context, err error) int {
 	if err != nil && ctx.Err() != nil {
-		return core.StatusOfGo(ctx.Err())
+		return core.StatusOf(ctx.Err())
 	}
-	return core.StatusOfGo(err)
+	return core.StatusOf(err)
 }
 
 // ping asks for a sign of life. While the queue is full nobody reads, and no pong could be seen: then the link is taken to be alive.
 func (h *host) ping(l *link, q question) {
 	if l == nil || !l.listens() {
-		h.engine.core.Report(q.token, nil, nil, abi.StatusOk, 0)
+		h.engine.core.Report(q.token, nil, nil, abi.StatusOk)
 		return
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, q.timeout)
@@ -149,7 +149,7 @@ func (h *host) ping(l *link, q question) {
 	if err != nil && !l.listens() {
 		err = nil
 	}
-	h.engine.core.Report(q.token, nil, err, statusOf(ctx, err), 0)
+	h.engine.core.Report(q.token, nil, err, statusOf(ctx, err))
 }
 
 // close sends the close message, and waits until nobody reads any more, so that the adapter can be dialed again.
@@ -158,7 +158,7 @@ func (h *host) close(l *link, q question, reason string) {
 		return
 	}
 	if l.abandon() {
-		h.engine.core.Report(q.token, nil, nil, abi.StatusOk, 0) // it was still dialing, and closes itself
+		h.engine.core.Report(q.token, nil, nil, abi.StatusOk) // it was still dialing, and closes itself
 		return
 	}
 	if q.timeout <= 0 {
@@ -171,7 +171,7 @@ func (h *host) close(l *link, q question, reason string) {
 	if err == nil {
 		err = l.out(ctx)
 	}
-	h.engine.core.Report(q.token, nil, err, statusOf(ctx, err), 0)
+	h.engine.core.Report(q.token, nil, err, statusOf(ctx, err))
 }
 
 // abandonAfter is how long a link that was given up may take to close: enough to send what needs no waiting.
@@ -210,7 +210,7 @@ func (h *host) write(ctx context.Context, msgType wsadapters.MessageType, msg []
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return &Error{Status: core.StatusOfGo(ctx.Err()), Message: "wscengine: write: no session was open in time", Cause: ctx.Err()}
+			return &Error{Status: core.StatusOf(ctx.Err()), Message: "wscengine: write: no session was open in time", Cause: ctx.Err()}
 		}
 	}
 }

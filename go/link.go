@@ -192,7 +192,7 @@ func (l *link) settle() {
 	l.mu.Unlock()
 	if token != 0 {
 		l.reportLife()
-		l.host.engine.core.Report(token, nil, nil, abi.StatusOk, 0)
+		l.host.engine.core.Report(token, nil, nil, abi.StatusOk)
 	}
 	if failed {
 		l.reportFailure(failure, user)

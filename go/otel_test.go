@@ -116,6 +116,18 @@ func TestSpansOfAStartThatFails(t *testing.T) {
 	})
 }
 
+func TestASendThatIsRefusedSaysWhyOnItsSpan(t *testing.T) {
+	exporter := tracetest.NewInMemoryExporter()
+	e, err := wscengine.NewWebsocketEngine(echo(t), adapters["wslay"](), wsclient.NoopClient{}, nil, sdk.NewTracerProvider(sdk.WithSyncer(exporter)))
+	require.NoError(t, err)
+	require.NoError(t, e.Start(within(t)))
+	require.Error(t, e.Write(within(t), wsadapters.Text, []byte{0xff}))
+	require.NoError(t, e.Stop(within(t)))
+	span := find(t, exporter.GetSpans(), "websocket.write")
+	require.Equal(t, codes.Error, span.Status.Code)
+	require.Contains(t, span.Attributes, attribute.String("error.type", "ERR_INVALID"))
+}
+
 func TestNoProviderMakesNoSpans(t *testing.T) {
 	for name, provider := range map[string]trace.TracerProvider{"global": nil, "noop": noop.NewTracerProvider()} {
 		t.Run(name, func(t *testing.T) {

@@ -45,7 +45,6 @@ func (r *run) exit() {
 // session is one connection of a run.
 type session struct {
 	engine  *WebsocketEngine
-	run     *run
 	id      string
 	epoch   uint64
 	values  context.Context // those of its callbacks' contexts; never ends
@@ -71,7 +70,7 @@ type session struct {
 
 // newSession is called with OPENED.
 func newSession(e *WebsocketEngine, r *run, ev *core.Event) *session {
-	s := &session{engine: e, run: r, id: ev.SessionID(), epoch: ev.Epoch()}
+	s := &session{engine: e, id: ev.SessionID(), epoch: ev.Epoch()}
 	s.values = context.WithValue(r.values, sessionKey{}, s)
 	s.ctx, s.end = context.WithCancel(s.values) // no child of the run's: a context that has had children keeps half a KiB for them
 	handle := ev.Session()

@@ -128,14 +128,11 @@ func fail(span trace.Span, status int, err error) {
 	if e := (*Error)(nil); errors.As(err, &e) && e.HTTPStatus != 0 {
 		span.SetAttributes(telemetry.HTTPStatus.Int(e.HTTPStatus))
 	}
-	if err != nil {
-		span.RecordError(err)
-		span.SetStatus(codes.Error, err.Error())
-	} else if status < 0 {
+	if err == nil && status < 0 {
 		span.SetStatus(codes.Error, core.StatusText(status))
-	} else {
-		span.SetStatus(codes.Ok, "")
+		return
 	}
+	telemetry.Outcome(span, err)
 }
 
 func keyValues(attributes []core.Attribute) []attribute.KeyValue {
@@ -216,7 +213,7 @@ func (t *tracing) write(ctx context.Context, kind wsadapters.MessageType, msg []
 	ctx, span := t.tracer.Start(ctx, telemetry.SpanWrite, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
 		telemetry.URLFull.String(t.engine.shown), telemetry.WSMessageSize.Int(len(msg)), telemetry.WSMessageOpcode.Int(int(kind))))
 	err := f(ctx, int(kind), msg)
-	fail(span, core.StatusOfGo(err), err)
+	fail(span, core.StatusOf(err), err)
 	span.End()
 	return err
 }
@@ -228,11 +225,7 @@ func (t *tracing) stop(ctx context.Context, f func(context.Context) error) error
 	}
 	ctx, span := t.tracer.Start(ctx, telemetry.SpanStop)
 	err := f(ctx)
-	status := 0
-	if err != nil {
-		status = core.StatusOf(err)
-	}
-	fail(span, status, err)
+	fail(span, core.StatusOf(err), err)
 	span.End()
 	return err
 }

@@ -9,7 +9,6 @@ import (
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/wscengine/wscengine/go/internal/telemetry"
@@ -52,12 +51,7 @@ func (d *WebsocketConnectionAdapterInstrumentationDecorator) start(ctx context.C
 }
 
 func end(span trace.Span, err error) {
-	if err != nil {
-		span.RecordError(err)
-		span.SetStatus(codes.Error, err.Error())
-	} else {
-		span.SetStatus(codes.Ok, "")
-	}
+	telemetry.Outcome(span, err)
 	span.End()
 }
 

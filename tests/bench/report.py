@@ -60,9 +60,7 @@ def tls(results: dict) -> list:
     ours, bare = runs[0]["ours_tls"] - runs[0]["ours"], runs[0]["bare_tls"] - runs[0]["bare"]
     must = f"≤ {works.TLS} × what SSL_read adds to recv"
     good = verdict(ours / bare <= works.TLS)
-    return [
-        f"| what TLS adds to receiving 16 B | {must} | {time_text(ours)} | {ours / bare:.2f} ({time_text(bare)}) | {good} |"
-    ]
+    return [f"| what TLS adds to receiving 16 B | {must} | {time_text(ours)} | {ours / bare:.2f} ({time_text(bare)}) | {good} |"]
 
 
 def idle_kib(runs: list) -> float:
@@ -142,9 +140,7 @@ def everyone(results: dict) -> str:
             tail = f"{p50_ns(trips) / 1e3:.1f} / {statistics.median(r['p99_us'] for r in trips):.0f} µs"
         held = results.get((client, "idle"))
         if any(cells) or tail:
-            lines.append(
-                f"| {client} | " + " | ".join([*cells, tail, f"{idle_kib(held):.1f} KiB" if held else ""]) + " |"
-            )
+            lines.append(f"| {client} | " + " | ".join([*cells, tail, f"{idle_kib(held):.1f} KiB" if held else ""]) + " |")
     return "\n".join(lines)
 
 

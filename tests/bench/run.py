@@ -76,11 +76,7 @@ def build_clients(build: Path, library: Path, peers_only: bool) -> None:
 class Bench:
     def __init__(self, build: Path):
         self.build = build
-        self.environment = {
-            **os.environ,
-            "PYTHONPATH": str(build / "library" / "python"),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
+        self.environment = {**os.environ, "PYTHONPATH": str(build / "library" / "python"), "PYTHONDONTWRITEBYTECODE": "1"}
         self.counts = {}
         self.failed = []
         self.server = subprocess.Popen(
@@ -152,9 +148,7 @@ def inside(build: Path, name: str) -> dict:
 def starts(bench: Bench) -> dict:
     """How long an interpreter takes to start and end, with and without the import; medians, taking turns."""
     times: dict = {"pass": [], "import wscengine": []}
-    environment = {
-        k: v for k, v in bench.environment.items() if k != "PYTHONDONTWRITEBYTECODE"
-    }  # as installed: compiled once
+    environment = {k: v for k, v in bench.environment.items() if k != "PYTHONDONTWRITEBYTECODE"}  # as installed: compiled once
     for _ in range(15):
         for source, runs in times.items():
             began = time.perf_counter()

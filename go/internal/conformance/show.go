@@ -64,10 +64,7 @@ func statusName(err error) string {
 	if e := (*core.Error)(nil); !errors.As(err, &e) && errors.As(err, &closed) {
 		return "ERR_CLOSED"
 	}
-	if e := (*core.Error)(nil); errors.As(err, &e) {
-		return core.StatusName(e.Status)
-	}
-	return core.StatusName(core.StatusOfGo(err))
+	return core.StatusName(core.StatusOf(err))
 }
 
 func errorFields(err error) any {

@@ -60,12 +60,6 @@ func (b *Batch) Take() (uint32, bool) {
 // Last says whether at is the last message.
 func (b *Batch) Last(at uint32) bool { return at+1 == b.count }
 
-// More says whether there seems to be something left to take.
-func (b *Batch) More() bool { return b.cursor.Load() < b.count }
-
-// Length is that of message at.
-func (b *Batch) Length(at uint32) int { return int(b.records[at].length) }
-
 // Message gives one that was taken, in memory that is the caller's for ever: a part of a slab of at most 64 KiB, capped, or its own.
 func (b *Batch) Message(at uint32) (kind int, data []byte) {
 	r := &b.records[at]

@@ -95,13 +95,9 @@ func (k *Connection) Write(ctx context.Context, kind int, data []byte) error {
 	if r.status == abi.StatusOk {
 		return nil
 	}
-	if err := taken(r.status, &r.error, nil); !noRoom(int(r.status)) {
-		return err
-	}
-	_, err := k.loop.do(ctx, "write", nil, func(c *C.wsc_context, token C.uint64_t, op **C.wsc_op, e **C.wsc_error) C.int {
+	return k.loop.writeLater(ctx, r, nil, func(c *C.wsc_context, token C.uint64_t, op **C.wsc_op, e **C.wsc_error) C.int {
 		return C.wsc_connection_write_begin(k.c, c, C.int(kind), p, C.size_t(len(data)), token, op, e)
 	})
-	return err
 }
 
 // Ping gives the time until the pong.
@@ -154,6 +150,15 @@ func (k *Connection) Closed() *Close {
 func (k *Connection) RTT() time.Duration {
 	defer runtime.KeepAlive(k)
 	return time.Duration(C.wsc_connection_last_rtt_ns(k.c))
+}
+
+// writeLater is the rest of a write that could not be done at once: it waits for room, if that was all that was missing.
+func (l *loop) writeLater(ctx context.Context, r C.struct_shim_result, given *givenErrors, f begin) error {
+	if err := taken(r.status, &r.error, given); !noRoom(int(r.status)) {
+		return err
+	}
+	_, err := l.do(ctx, "write", given, f)
+	return err
 }
 
 func noRoom(status int) bool {

@@ -90,6 +90,7 @@ func (e *Engine) ID() uint64 {
 
 // Start dials and blocks until OPENED was answered. span: of the tracer, the parent.
 func (e *Engine) Start(ctx context.Context, span uintptr) error {
+	defer runtime.KeepAlive(e)
 	_, err := e.loop.do(ctx, "start", &e.given, func(c *C.wsc_context, token C.uint64_t, op **C.wsc_op, out **C.wsc_error) C.int {
 		if span == 0 {
 			return C.wsc_engine_start_begin(e.c, c, token, op, out)
@@ -101,6 +102,7 @@ func (e *Engine) Start(ctx context.Context, span uintptr) error {
 
 // Stop blocks until no callback runs or will run. A context that ends ends the waiting only.
 func (e *Engine) Stop(ctx context.Context) error {
+	defer runtime.KeepAlive(e)
 	_, err := e.loop.do(ctx, "stop", &e.given, func(c *C.wsc_context, token C.uint64_t, op **C.wsc_op, out **C.wsc_error) C.int {
 		return C.wsc_engine_stop_begin(e.c, c, token, op, out)
 	})
@@ -109,6 +111,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 
 // Wait blocks until the run has ended; the error says why, nil after a stop or an exit.
 func (e *Engine) Wait(ctx context.Context) error {
+	defer runtime.KeepAlive(e)
 	_, err := e.loop.do(ctx, "wait", &e.given, func(c *C.wsc_context, token C.uint64_t, op **C.wsc_op, out **C.wsc_error) C.int {
 		return C.wsc_engine_wait_begin(e.c, c, token, op, out)
 	})
@@ -117,6 +120,7 @@ func (e *Engine) Wait(ctx context.Context) error {
 
 // Pause blocks until no message is being taken by the library; Resume ends it.
 func (e *Engine) Pause(ctx context.Context) error {
+	defer runtime.KeepAlive(e)
 	o, err := e.loop.do(ctx, "pause", &e.given, func(c *C.wsc_context, token C.uint64_t, op **C.wsc_op, out **C.wsc_error) C.int {
 		return C.wsc_engine_pause_begin(e.c, c, token, op, out)
 	})
@@ -150,14 +154,9 @@ func (e *Engine) State() int {
 	return int(C.wsc_engine_state(e.c))
 }
 
-// StopReason is one of abi.StopReason…, of the last run that ended.
-func (e *Engine) StopReason() int {
-	defer runtime.KeepAlive(e)
-	return int(C.wsc_engine_stop_reason(e.c))
-}
-
 // Write sends one message on the session that is open.
 func (e *Engine) Write(ctx context.Context, kind int, data []byte) error {
+	defer runtime.KeepAlive(e)
 	if ctx.Err() != nil {
 		return ended(ctx, "write")
 	}
@@ -166,13 +165,9 @@ func (e *Engine) Write(ctx context.Context, kind int, data []byte) error {
 	if r.status == abi.StatusOk {
 		return nil
 	}
-	if err := taken(r.status, &r.error, &e.given); !noRoom(int(r.status)) {
-		return err
-	}
-	_, err := e.loop.do(ctx, "write", &e.given, func(c *C.wsc_context, token C.uint64_t, op **C.wsc_op, out **C.wsc_error) C.int {
+	return e.loop.writeLater(ctx, r, &e.given, func(c *C.wsc_context, token C.uint64_t, op **C.wsc_op, out **C.wsc_error) C.int {
 		return C.wsc_engine_write_begin(e.c, c, C.int(kind), p, C.size_t(len(data)), token, op, out)
 	})
-	return err
 }
 
 // Stats fills the counters; out's fields are C's.
@@ -183,12 +178,13 @@ func (e *Engine) Stats() Stats {
 	return statsOf(&s)
 }
 
-// Report answers a DO_ event. closeCode is of an error.
-func (e *Engine) Report(token uint64, r *http.Response, err error, status, closeCode int) {
+// Report answers a DO_ event.
+func (e *Engine) Report(token uint64, r *http.Response, err error, status int) {
+	defer runtime.KeepAlive(e)
 	if err == nil {
 		status = abi.StatusOk
 	}
-	response, made := giveResponse(r), e.given.give(err, status, closeCode)
+	response, made := giveResponse(r), e.given.give(err, status)
 	C.wsc_engine_report(e.c, C.uint64_t(token), C.int(status), response, made)
 	C.wsc_response_free(response)
 	C.wsc_error_unref(made)
@@ -197,6 +193,7 @@ func (e *Engine) Report(token uint64, r *http.Response, err error, status, close
 // ReportRead tells of a read error of a host adapter's: a close (status closed, with its code) or one that is none.
 // text is what is told of it, a close's reason.
 func (e *Engine) ReportRead(epoch uint64, err error, text string, status, closeCode int) {
+	defer runtime.KeepAlive(e)
 	made := e.given.giveAs(err, text, status, closeCode)
 	C.wsc_engine_report_read(e.c, C.uint64_t(epoch), made)
 	C.wsc_error_unref(made)
@@ -204,6 +201,7 @@ func (e *Engine) ReportRead(epoch uint64, err error, text string, status, closeC
 
 // ReportAlive tells of messages that a host adapter's readers have seen.
 func (e *Engine) ReportAlive(epoch, messages, bytes uint64) {
+	defer runtime.KeepAlive(e)
 	C.wsc_engine_report_alive(e.c, C.uint64_t(epoch), C.uint64_t(messages), C.uint64_t(bytes))
 }
 

@@ -62,29 +62,21 @@ func (e *Error) Temporary() bool { return false }
 // NewError makes one that did not come from C.
 func NewError(status int, message string) *Error { return &Error{Status: status, Message: message} }
 
-// StatusOf is the status of the first link that has one; StatusErrHost for an error of the user's.
-func StatusOf(err error) int {
-	if err == nil {
-		return abi.StatusOk
-	}
-	if e := (*Error)(nil); errors.As(err, &e) {
-		return e.Status
-	}
-	return abi.StatusErrHost
-}
-
 // StatusText says what a status means.
 func StatusText(status int) string { return C.GoString(C.wsc_status_text(C.int(status))) }
 
 // StatusName is its name in C, without WSC_.
 func StatusName(status int) string { return C.GoString(C.wsc_status_name(C.int(status))) }
 
-// StatusOfGo is the status that says what an error of Go's does.
-func StatusOfGo(err error) int {
+// StatusOf is that of the first link of the library's; without one the status that says what an error of Go's does.
+func StatusOf(err error) int {
+	var ours *Error
 	var network net.Error
 	switch {
 	case err == nil:
 		return abi.StatusOk
+	case errors.As(err, &ours):
+		return ours.Status
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return abi.StatusErrTimeout
 	case errors.Is(err, context.Canceled):
@@ -155,11 +147,11 @@ func (g *givenErrors) find(id uintptr) error {
 }
 
 // give makes a C error that stands for err; the caller unrefs it.
-func (g *givenErrors) give(err error, status, closeCode int) *C.wsc_error {
+func (g *givenErrors) give(err error, status int) *C.wsc_error {
 	if err == nil {
 		return nil
 	}
-	return g.giveAs(err, err.Error(), status, closeCode)
+	return g.giveAs(err, err.Error(), status, 0)
 }
 
 // giveAs is the same with another text.

@@ -114,7 +114,7 @@ func (ev *Event) Closed(code int, reason string) {
 
 // Refuse answers OPENED and BEFORE_ATTEMPT with a no; err comes back from start, or with the attempt's failure.
 func (e *Engine) Refuse(ev *Event, err error) {
-	made := e.given.give(err, C.WSC_ERR_HOST, 0)
+	made := e.given.give(err, C.WSC_ERR_HOST)
 	C.shim_refused(ev.c, made)
 	C.wsc_error_unref(made)
 }

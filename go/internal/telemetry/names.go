@@ -1,7 +1,11 @@
 // Package telemetry has the names of spans, events and attributes, the same in every language (core/include/wscengine/trace.h).
 package telemetry
 
-import "go.opentelemetry.io/otel/attribute"
+import (
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+)
 
 // TracerName is the instrumentation scope.
 const TracerName = "wscengine"
@@ -53,3 +57,13 @@ const (
 	WSMessageSize   = attribute.Key("websocket.message.size")
 	WSMessageOpcode = attribute.Key("websocket.message.opcode")
 )
+
+// Outcome says on a span how what it stands for has ended.
+func Outcome(span trace.Span, err error) {
+	if err == nil {
+		span.SetStatus(codes.Ok, "")
+		return
+	}
+	span.RecordError(err)
+	span.SetStatus(codes.Error, err.Error())
+}
