@@ -82,6 +82,6 @@ summary() { # prints every step; the status is that of the whole
 }
 
 # go_version: of the go in PATH, as 1.24; nothing when there is none. go_is_enough: whether that is at least 1.24.
-new_enough() { [ -n "$1" ] && [ "$(printf '1.24\n%s\n' "$1" | sort -V | head -n 1)" = 1.24 ]; }
+new_enough() { [ -n "$1" ] && printf '1.24\n%s\n' "$1" | sort -C -V; }
 go_version() { command -v go >/dev/null && GOTOOLCHAIN=local go env GOVERSION 2>/dev/null | sed -n 's/^go\([0-9]*\.[0-9]*\).*/\1/p' || true; }
 go_is_enough() { new_enough "$(go_version)"; }
