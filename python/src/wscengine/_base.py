@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from ._abi import EventFlags, EventType, LogLevel, MessageType, State, StopReason
+from ._abi import EventFlags, EventType, LogLevel, MessageType, State, Status, StopReason
 from ._core import ffi, lib
 from ._native import NULL, Deadline, address, call, sized, text
 from .client import Client, overrides
-from .errors import ClosedError, Error, HostError, StartError, error_of
+from .errors import ClosedError, Error, HostError, Kept, StartError, error_of
 from .options import make_options
-from .session import Attempt, Close, Message, Response, SessionBase
+from .session import Attempt, Close, Message, Response, SessionBase, shown
 
 if TYPE_CHECKING:
     from ._core import CData
+    from ._link import HostBase
 
 log = logging.getLogger("wscengine")
 CallbackErrors = Literal["continue", "close", "stop"]
@@ -73,6 +74,7 @@ def _seconds(ns: int) -> float | None:
 
 
 BUFFERED = 4096  # messages that iteration keeps ready
+_ALL = 2**32 - 1
 
 
 class Request:
@@ -113,6 +115,22 @@ def session_closed(session: SessionBase) -> Error:
     return made
 
 
+def without_password(url: str) -> str:
+    from urllib.parse import urlsplit, urlunsplit
+
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}"))
+
+
+def wanted(adapter: Any, kind: type) -> Any:
+    """An adapter, judged."""
+    if not isinstance(adapter, kind):
+        raise TypeError(f"adapter is a wscengine.adapters.{kind.__name__}, not {type(adapter).__name__}")
+    return adapter
+
+
 def refuses(kind: int, result: Any) -> bool:
     """Whether a callback's result is a no: on_open's to the session, before_attempt's to any further attempt."""
     return result is False and kind in (EventType.OPENED, EventType.BEFORE_ATTEMPT)
@@ -126,19 +144,21 @@ class Tracing(Protocol):
     def call(
         self, ev: CData, record: CData, function: Callable[..., Any], arguments: tuple[Any, ...], may_wait: bool
     ) -> Any: ...
+    def adapter_message(self, function: Callable[..., Any], session: Any, message: Message, may_wait: bool) -> Any: ...
 
 
-tracing: Tracing | None = None  # of the engines made next
+tracing: Callable[[], Tracing] | None = None  # makes those of the engines made next
 
 
-def _free(loop: CData, engine: CData) -> None:
+def _free(loop: CData, trace: Tracing | None, engine: CData) -> None:
     lib.wsc_engine_free(engine)
 
 
 class EngineBase:
     """See Engine and aio.Engine."""
 
-    _session_type: type[SessionBase] = SessionBase
+    _session_type: Any = SessionBase
+    _host: HostBase | None = None  # answers for an adapter in Python
     _awaited = False  # whether callbacks may be coroutine functions
     _parent_span: CData = NULL  # of the start that is under way
 
@@ -148,6 +168,7 @@ class EngineBase:
         client: Client | None,
         loop: CData,
         *,
+        adapter: Any,
         raw_text: bool,
         memoryviews: bool,
         callback_errors: CallbackErrors,
@@ -161,13 +182,14 @@ class EngineBase:
         if not isinstance(self.client, Client):
             raise TypeError(f"client is a wscengine.Client, not {type(client).__name__}")
         options.setdefault("log_level", _wanted_level())
-        internal = {"ASK_BEFORE_ATTEMPT": 1} if overrides(self.client, "before_attempt") else {}
-        made, configured = ffi.new("wsc_engine **"), make_options(options, **internal)
-        self._trace = tracing
+        asks = int(overrides(self.client, "before_attempt"))
+        made = ffi.new("wsc_engine **")
+        configured = make_options(options, ASK_BEFORE_ATTEMPT=asks, HOST_ADAPTER=int(adapter is not None))
+        self._trace = tracing() if tracing else None
         if self._trace is not None:
             self._trace.configure(configured)
         call(lib.wsc_engine_new, url.encode(), NULL, NULL, configured, made)
-        self._c = ffi.gc(made[0], functools.partial(_free, loop))  # the engine first, then its loop
+        self._c = ffi.gc(made[0], functools.partial(_free, loop, self._trace))  # the engine first, then these
         self._at = address(self._c)
         self._loop = loop
         call(lambda error: lib.wsc_loop_add(loop, self._c))
@@ -178,11 +200,20 @@ class EngineBase:
         self._session: SessionBase | None = None
         self._attempt: Attempt | None = None
         self._interrupt: BaseException | None = None
-        self._handles: deque[Any] = deque(maxlen=16)  # of exceptions that C errors carry
+        self._kept: deque[Kept] = deque(
+            maxlen=64
+        )  # exceptions that errors of the library carry; their tracebacks may lead back here
         self._iterated = not overrides(self.client, "on_message") and not overrides(self.client, "on_messages")
         self._bulk = overrides(self.client, "on_messages")
+        self._most = _ALL if self._bulk else BUFFERED if self._iterated else 1  # messages for one turn
+        if adapter is not None:
+            self._host, self._session_type = self._make_host(adapter, options)
         if self._trace is not None:
             self._trace.attach(self, url)
+
+    def _make_host(self, adapter: Any, options: dict[str, Any]) -> tuple[HostBase, Any]:
+        """Who answers for an adapter, and the type of its sessions."""
+        raise NotImplementedError
 
     # ---- what needs no waiting ----
 
@@ -206,7 +237,7 @@ class EngineBase:
             session = self._session
             if session is not None and session.epoch == lib.wsc_session_epoch(found):
                 return session
-            return self._session_type(found, self._raw)
+            return None if self._host is not None else self._session_type(found, self._raw)
         finally:
             lib.wsc_session_unref(found)
 
@@ -217,6 +248,8 @@ class EngineBase:
         values: dict[str, Any] = {}
         for name in Stats.__dataclass_fields__:
             values[name] = getattr(out, name) if hasattr(out, name) else _seconds(getattr(out, f"{name}_ns"))
+        if self._host is not None:
+            values |= self._host.counters()
         return Stats(**values)
 
     def exit(self) -> None:
@@ -233,11 +266,15 @@ class EngineBase:
         """What to call for an event that is no batch; None: nothing."""
         kind, client = ev.type, self.client
         if kind == EventType.OPENED:
-            self._session = self._session_type(ev.session, self._raw)
+            session = self._session = self._session_type(ev.session, self._raw)
+            if self._host is not None:
+                self._host.begin(session)
             restarting = bool(ev.flags & EventFlags.RESTARTING)
             return client.on_open, (self._session, Response.of(ev.response), restarting)
         if kind == EventType.CLOSED:
             close = Close.of(ev.close) if ev.flags & EventFlags.BY_PEER else None
+            if self._host is not None:
+                self._host.closing(self._session, Close.of(ev.close))
             return client.on_close, (self._session, close)
         if kind == EventType.READ_ERROR:
             return client.on_read_error, (self._session, error_of(ev.error))
@@ -290,6 +327,18 @@ class EngineBase:
             held = records[reply.consumed - 1]
             yield record, whole[held.offset : held.offset + held.length]
 
+    def _shown(self, messages: list[Message]) -> list[Any]:
+        """Messages of an adapter, as the user wants them."""
+        if self._views:
+            return [memoryview(m.encode() if isinstance(m, str) else m) for m in messages]
+        return [shown(m, self._raw) for m in messages]
+
+    def _invoke_message(self, function: Callable[..., Any], session: Any, message: Message) -> Any:
+        """The same for a message of an adapter."""
+        if self._trace is None:
+            return function(session, message)
+        return self._trace.adapter_message(function, session, message, self._awaited)
+
     def _start_context(self, timeout: float | None) -> CData:
         context = Deadline(timeout).context()
         if self._parent_span:
@@ -305,10 +354,7 @@ class EngineBase:
         if refuses(kind, result if failure is None else False):
             reply.status = lib.WSC_ERR_HOST
             if failure is not None:
-                handle = ffi.new_handle(failure)
-                self._handles.append(handle)
-                said = f"{type(failure).__name__}: {failure}".encode("utf-8", "replace").replace(b"\0", b"?")
-                lib.wsc_error_new(lib.WSC_ERR_HOST, 0, said, NULL, handle, NULL, error)
+                self._error(failure, error)
                 reply.error = error[0]
         elif kind == EventType.CLOSED and failure is None and result is not None:
             code, reason = result if isinstance(result, tuple) else (result, "")
@@ -318,10 +364,32 @@ class EngineBase:
             self._failed(failure)
         elif isinstance(failure, (KeyboardInterrupt, SystemExit)):
             self._failed(failure)
-        if kind == EventType.STOPPED:
-            self._handles.clear()  # their tracebacks lead back here
+        host = self._host
+        if host is not None and kind == EventType.OPENED:
+            host.accept(self._session, reply.status == 0)
+        elif host is not None and kind == EventType.CLOSED:
+            host.closed(self._session)
+        elif host is not None and kind == EventType.STOPPED:
+            host.rest()
         lib.wsc_event_done(ev, reply)
         lib.wsc_error_unref(error[0])
+        if host is not None and kind == EventType.READ_ERROR:
+            host.read_on(self._session)
+
+    def _error(
+        self,
+        failure: BaseException,
+        out: CData,
+        status: int = Status.ERR_HOST,
+        close_code: int = 0,
+        said: str | None = None,
+    ) -> None:
+        """The library's error for an exception, which keeps its identity on the way back."""
+        kept = Kept(failure)
+        self._kept.append(kept)
+        words = f"{type(failure).__name__}: {failure}" if said is None else said
+        message = words.encode("utf-8", "replace").replace(b"\0", b"?")
+        lib.wsc_error_new(status, close_code, message, NULL, ffi.cast("void *", kept.number), NULL, out)
 
     def _failed(self, failure: BaseException) -> None:
         """A callback raised."""
@@ -335,7 +403,10 @@ class EngineBase:
             self._interrupt = failure
             lib.wsc_engine_exit(self._c)
         elif self._callback_errors == "close" and session is not None:
-            lib.wsc_connection_close_begin(session._connection, NULL, 1011, b"callback failed", 0, NULL, NULL)
+            if self._host is not None:
+                self._host.callback_failed(session)
+            else:
+                lib.wsc_connection_close_begin(session._connection, NULL, 1011, b"callback failed", 0, NULL, NULL)
 
     def _log(self, ev: CData) -> None:
         extra = {"engine_id": lib.wsc_engine_id(self._c), "session_id": text(ev.session_id)}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from . import _batch
 from ._abi import EventType, MessageType, State, StopReason
-from ._base import BUFFERED, CallbackErrors, EngineBase, Request, session_closed, start_error
+from ._base import BUFFERED, CallbackErrors, EngineBase, Request, session_closed, start_error, wanted
 from ._core import ffi, lib
 from ._native import NULL, Deadline, address, call, check, sized
 from .client import Client
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from ._abi import EngineOptions
     from ._core import CData
+    from ._host_aio import Host
+    from .adapters import AsyncAdapter
 
 __all__ = ["Engine", "Session"]
 
@@ -86,6 +88,9 @@ class _Loop:
         engine = next(e for e in self.engines if e._c == ev.engine)
         if ev.type == EventType.LOG:
             engine._log(ev)
+            self.give_back(ev)
+        elif engine._host is not None and EventType.DO_DIAL <= ev.type <= EventType.DO_STOP_READING:
+            engine._host.asked(ev)
             self.give_back(ev)
         else:
             engine._begin(ev)
@@ -175,9 +180,11 @@ class Session(SessionBase):
 class Engine(EngineBase):
     """wscengine.Engine for asyncio: made and used on one event loop. Callbacks are plain functions or `async def`, which are awaited one after
     another: no further event of this engine is taken while one waits; the library reads on into its bounded queue, and answers pings. Make it inside a
-    coroutine. See wscengine.Engine for its arguments; reader_count is always 1."""
+    coroutine. See wscengine.Engine for its arguments; adapter is an AsyncAdapter,
+    reader_count always 1."""
 
     _session_type = Session
+    _host: Host | None = None
     _awaited = True
 
     def __init__(
@@ -185,6 +192,7 @@ class Engine(EngineBase):
         url: str,
         client: Client | None = None,
         *,
+        adapter: AsyncAdapter | None = None,
         raw_text: bool = False,
         memoryviews: bool = False,
         callback_errors: CallbackErrors = "continue",
@@ -197,6 +205,7 @@ class Engine(EngineBase):
             url,
             client,
             self._home.c,
+            adapter=adapter,
             raw_text=raw_text,
             memoryviews=memoryviews,
             callback_errors=callback_errors,
@@ -211,6 +220,12 @@ class Engine(EngineBase):
         self._reply = sized("wsc_reply")
         self._pause_holder: asyncio.Task[Any] | None = None
         self._pause_depth = 0
+
+    def _make_host(self, adapter: Any, options: dict[str, Any]) -> tuple[Host, Any]:
+        from ._host_aio import AdapterSession, Host
+        from .adapters import AsyncAdapter
+
+        return Host(self, wanted(adapter, AsyncAdapter), options), AdapterSession
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -236,6 +251,8 @@ class Engine(EngineBase):
         if self.state != State.STOPPED:
             raise StateError("start: the engine is running already")
         self._interrupt = None
+        if self._host is not None:
+            self._host.engage()
         self._home.watch(self)
         try:
             await self._home.wait(lib.wsc_engine_start_begin, self._c, self._start_context(timeout))
@@ -254,6 +271,9 @@ class Engine(EngineBase):
                 self._tasks.add(asyncio.get_running_loop().create_task(self._rest(-1)))
                 return
             await asyncio.sleep(0.001 if looks > 0 else 0.05)
+        if self._host is not None:
+            self._host.rest()
+            await self._host.join()
         self._leave()
 
     async def stop(self, timeout: float | None = None) -> None:
@@ -261,7 +281,11 @@ class Engine(EngineBase):
         if _inside.get() is self:
             lib.wsc_engine_exit(self._c)
             return
+        if self._host is not None:
+            self._host.stopping = True
         await self._home.wait(lib.wsc_engine_stop_begin, self._c, Deadline(timeout).context(), cancel=False)
+        if self._host is not None:
+            await self._host.join()
 
     async def wait(self, timeout: float | None = None) -> StopReason:
         """Until the run has ended; see wscengine.Engine.wait."""
@@ -290,7 +314,9 @@ class Engine(EngineBase):
 
     async def send(self, data: Message | Buffer, timeout: float | None = None) -> None:
         """Sends one message on the session that is open: str as text, bytes as binary."""
-        if not sent_at_once(ENGINE_WRITE, self._at, data, timeout):
+        if self._host is not None:
+            await self._host.send(data, timeout)
+        elif not sent_at_once(ENGINE_WRITE, self._at, data, timeout):
             await self._home.send(lib.wsc_engine_write_begin, self._c, data, timeout)
 
     async def send_many(self, messages: Iterable[Message], timeout: float | None = None) -> None:
@@ -306,16 +332,29 @@ class Engine(EngineBase):
         """`async with engine.paused():` no message is taken meanwhile but by session.read(); nests in one task."""
         mine = asyncio.current_task()
         if self._pause_depth == 0 or self._pause_holder is not mine:
-            await self._home.wait(lib.wsc_engine_pause_begin, self._c, Deadline(timeout).context())
+            try:
+                await self._home.wait(lib.wsc_engine_pause_begin, self._c, Deadline(timeout).context())
+            except BaseException:
+                self._resumed()
+                raise
             self._pause_holder, self._pause_depth = mine, 0
         self._pause_depth += 1
+        if self._host is not None:
+            self._host.paused += 1
         try:
             yield self
         finally:
             self._pause_depth -= 1
+            if self._host is not None:
+                self._host.paused -= 1
             if self._pause_depth == 0:
                 self._pause_holder = None
                 lib.wsc_engine_resume(self._c)
+                self._resumed()
+
+    def _resumed(self) -> None:
+        if self._host is not None:
+            self._host.resumed()
 
     async def request(
         self, data: Message | Buffer, match: Callable[[Message], object], timeout: float | None = None
@@ -468,6 +507,37 @@ class Engine(EngineBase):
                 return
             else:
                 yield asyncio.sleep(0.002 if self._buffer else 0)
+
+    async def _take(self, session: Any, messages: list[Message]) -> None:
+        """Messages of an adapter."""
+        messages = self._shown(messages)
+        if self._requests:
+            messages = [m for m in messages if not self._asked(m)]
+        try:
+            if self._iterated:
+                await self._keep_all(messages)
+                return
+            if self._bulk:
+                result = self.client.on_messages(session, messages) if messages else None
+                if inspect.isawaitable(result):
+                    await result
+                return
+            for message in messages:
+                result = self._invoke_message(self.client.on_message, session, message)
+                if inspect.isawaitable(result):
+                    await result
+        except asyncio.CancelledError:
+            raise  # by the end of the event loop
+        except BaseException as raised:
+            self._failed(raised)
+
+    async def _keep_all(self, messages: list[Message]) -> None:
+        """The same as _keep: where there is no room it waits, and the adapter's queue fills."""
+        for message in messages:
+            while len(self._buffer) >= BUFFERED and not self._control[0]:
+                await asyncio.sleep(0.002)
+            self._buffer.append(message)
+            self._changed.set()
 
     def _asked(self, message: Message) -> bool:
         found = any(asked.offer(message) for asked in self._requests)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from . import _batch
 from ._abi import EventType, State, StopReason
-from ._base import BUFFERED, CallbackErrors, EngineBase, Request, session_closed, start_error
+from ._base import _ALL, BUFFERED, CallbackErrors, EngineBase, Request, session_closed, start_error, wanted
 from ._core import ffi, lib
 from ._native import NULL, SLICE_S, Deadline, address, call, check, in_slices, sized, wait
 from .client import Client
@@ -34,12 +34,13 @@ if TYPE_CHECKING:
 
     from ._abi import EngineOptions
     from ._core import CData
+    from ._host import Host
+    from .adapters import Adapter
 
 __all__ = ["Engine", "run"]
 
 LOOK_NS = 5_000_000  # how often threads of a start that failed look whether they may go
 EXIT_S = 5.0  # how long the end of the interpreter waits for engines that still run
-_ALL = 2**32 - 1
 _live: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
@@ -59,9 +60,10 @@ class _Crew:
 class Engine(EngineBase):
     """Connects, calls the client back, notices a lost connection, reconnects, stops.
 
-    Engine(url, client=None, *, raw_text=False, memoryviews=False, callback_errors="continue", **options)
+    Engine(url, client=None, *, adapter=None, raw_text=False, memoryviews=False, callback_errors="continue", **options)
 
-    url: ws:// or wss:// · client: a Client; without one, or without its on_message, iterate: `for message in engine` · raw_text: text as bytes, not
+    url: ws:// or wss:// · client: a Client; without one, or without its on_message, iterate: `for message in engine` · adapter: a
+    wscengine.adapters.Adapter instead of the built-in connection · raw_text: text as bytes, not
     str · memoryviews: messages are read-only memoryviews of one copy of all that came together, which they keep alive · callback_errors: what
     follows an exception of a callback once it is logged: "continue", "close" (1011, then it reconnects) or "stop" (it comes out of wait()) · options:
     wscengine.options.describe() has them; times are seconds.
@@ -70,12 +72,14 @@ class Engine(EngineBase):
     thread, and from callbacks. Blocking ones can be interrupted by Ctrl-C within 0.1 s, and leave the engine as it was."""
 
     _session_type = Session
+    _host: Host | None = None
 
     def __init__(
         self,
         url: str,
         client: Client | None = None,
         *,
+        adapter: Adapter | None = None,
         raw_text: bool = False,
         memoryviews: bool = False,
         callback_errors: CallbackErrors = "continue",
@@ -88,6 +92,7 @@ class Engine(EngineBase):
             url,
             client,
             loop,
+            adapter=adapter,
             raw_text=raw_text,
             memoryviews=memoryviews,
             callback_errors=callback_errors,
@@ -99,6 +104,12 @@ class Engine(EngineBase):
         self._requests: list[Request] = []
         self._buffer: deque[Message] = deque()
         self._buffered, self._replied = threading.Condition(), threading.Condition()
+
+    def _make_host(self, adapter: Any, options: dict[str, Any]) -> tuple[Host, Any]:
+        from ._host import AdapterSession, Host
+        from .adapters import Adapter
+
+        return Host(self, wanted(adapter, Adapter), options), AdapterSession
 
     @property
     def session(self) -> Session | None:
@@ -127,6 +138,8 @@ class Engine(EngineBase):
         if self.state != State.STOPPED:
             raise StateError("start: the engine is running already")
         self._interrupt = None
+        if self._host is not None:
+            self._host.engage()
         self._spawn()
         try:
             wait(lib.wsc_engine_start_begin, self._c, self._start_context(timeout))
@@ -146,8 +159,12 @@ class Engine(EngineBase):
         if self._inside():
             lib.wsc_engine_exit(self._c)
             return
+        if self._host is not None:
+            self._host.stopping = True
         wait(lib.wsc_engine_stop_begin, self._c, Deadline(timeout).context(), cancel=False)
         self._dismiss(self._crew, join=True)
+        if self._host is not None:
+            self._host.join()
 
     def wait(self, timeout: float | None = None) -> StopReason:
         """Until the run has ended: what main() calls. -> why (a stop, an exit); raises the error of a run that was lost or gave up, and what a
@@ -178,7 +195,9 @@ class Engine(EngineBase):
     def send(self, data: Message | Buffer, timeout: float | None = None) -> None:
         """Sends one message on the session that is open: str as text, bytes as binary. Between sessions ClosedError, or with
         send_waits_for_session it waits for the next."""
-        if not sent_at_once(ENGINE_WRITE, self._at, data, timeout):
+        if self._host is not None:
+            self._host.send(data, timeout)
+        elif not sent_at_once(ENGINE_WRITE, self._at, data, timeout):
             send_waiting(lib.wsc_engine_write_begin, self._c, data, timeout)
 
     def send_many(self, messages: Iterable[Message], timeout: float | None = None) -> None:
@@ -199,11 +218,20 @@ class Engine(EngineBase):
             error[0] = NULL
             return int(lib.wsc_engine_pause(self._c, context, error))
 
-        check(in_slices(attempt, timeout, "pause"), error)
+        host = self._host
         try:
-            yield self
+            check(in_slices(attempt, timeout, "pause"), error)
+            if host is not None:
+                host.paused += 1
+            try:
+                yield self
+            finally:
+                if host is not None:
+                    host.paused -= 1
+                lib.wsc_engine_resume(self._c)
         finally:
-            lib.wsc_engine_resume(self._c)
+            if host is not None:
+                host.resumed()
 
     def request(
         self, data: Message | Buffer, match: Callable[[Message], object], timeout: float | None = None
@@ -306,6 +334,9 @@ class Engine(EngineBase):
         for thread in crew.threads:
             if thread.ident not in self._callers:
                 thread.join(SLICE_S)
+        if self._host is not None:
+            self._host.rest()
+            self._host.join()
 
     def _rested(self, crew: _Crew) -> bool:
         return crew.leaving and self.state == State.STOPPED
@@ -332,6 +363,8 @@ class Engine(EngineBase):
                 self._log(ev)
             elif ev.type == EventType.OP_DONE:
                 lib.wsc_event_done(ev, NULL)
+            elif self._host is not None and EventType.DO_DIAL <= ev.type <= EventType.DO_STOP_READING:
+                self._host.asked(ev)
             else:
                 self._on_event(ev, crew, me)
 
@@ -386,6 +419,31 @@ class Engine(EngineBase):
         else:
             on_message = self._offered if self._requests else self.client.on_message
             _batch.deliver(address(ev), address(reply), self._raw, self._share, on_message, session)
+
+    def _take(self, session: Session, messages: list[Message]) -> None:
+        """Messages of an adapter."""
+        messages = self._shown(messages)
+        if self._requests:
+            messages = [m for m in messages if not self._asked(m)]
+        try:
+            if self._iterated:
+                self._keep_all(messages)
+            elif self._bulk and messages:
+                self.client.on_messages(session, messages)
+            elif not self._bulk:
+                for message in messages:
+                    self._invoke_message(self.client.on_message, session, message)
+        except BaseException as raised:
+            self._failed(raised)
+
+    def _keep_all(self, messages: list[Message]) -> None:
+        """The same as _keep: where there is no room it waits, and the adapter's queue fills."""
+        for message in messages:
+            with self._buffered:
+                while len(self._buffer) >= BUFFERED and not self._control[0] and not self._crew.over:
+                    self._buffered.wait(SLICE_S)
+                self._buffer.append(message)
+                self._buffered.notify()
 
     def _asked(self, message: Message) -> bool:
         found = any(asked.offer(message) for asked in list(self._requests))

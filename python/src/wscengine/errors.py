@@ -6,6 +6,8 @@ that you raised."""
 from __future__ import annotations
 
 import builtins
+import itertools
+import weakref
 from typing import TYPE_CHECKING
 
 from ._abi import STATUSES, Status
@@ -43,13 +45,20 @@ class Error(Exception):
     """What went wrong, in words that name the host, the step, the option, the limit.
 
     status: of the C library · close_code: of the close it stands for, or 0 · os_error: of the system, or 0 · http_status: of a refused upgrade, or
-    0 · response: of a refused upgrade, or None."""
+    0 · response: of a refused upgrade, or None. Adapters raise some themselves, and say close_code or response."""
 
     status = Status.OK
     close_code = 0
     os_error = 0
     http_status = 0
     response: Response | None = None
+
+    def __init__(self, *args: object, close_code: int = 0, response: Response | None = None) -> None:
+        super().__init__(*args)
+        if close_code:
+            self.close_code = close_code
+        if response is not None:
+            self.response, self.http_status = response, response.status
 
 
 class InvalidError(Error, ValueError):
@@ -137,14 +146,35 @@ for _number, _kind in _by_status.items():
         _kind.status = Status(_number)
 
 
+class Kept:
+    """An exception on its way through the library, which knows it by a number, for as long as somebody keeps this: whatever the library still
+    holds then, it cannot dangle."""
+
+    def __init__(self, failure: BaseException) -> None:
+        self.failure = failure
+        self.number = next(_numbers)
+        _kept[self.number] = self
+
+
+_numbers = itertools.count(1)
+_kept: weakref.WeakValueDictionary[int, Kept] = weakref.WeakValueDictionary()
+
+
+def class_of(status: int) -> type[Error]:
+    """The class of a status; Error where it has none of its own."""
+    found = _by_status.get(status, Error)
+    return found if issubclass(found, Error) else Error
+
+
 def error_of(error: CData) -> BaseException | None:
     """The exception for a borrowed wsc_error and its causes; None for NULL."""
     if not error:
         return None
     host = lib.wsc_error_host(error)
     cause = lib.wsc_error_cause(error)
-    if host and not cause:
-        return ffi.from_handle(host)  # type: ignore[no-any-return]
+    raised = _kept.get(int(ffi.cast("uintptr_t", host))) if host and not cause else None
+    if raised is not None:
+        return raised.failure
     status = lib.wsc_error_status(error)
     made = _by_status.get(status, Error)(ffi.string(lib.wsc_error_message(error)).decode("utf-8", "replace"))
     if isinstance(made, Error):

@@ -17,9 +17,9 @@ import functools
 import inspect
 import itertools
 import types
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
 from opentelemetry import context as contexts
 from opentelemetry import trace
@@ -37,14 +37,21 @@ if TYPE_CHECKING:
 __all__ = ["instrument", "uninstrument"]
 
 _KINDS = {lib.WSC_SPAN_INTERNAL: trace.SpanKind.INTERNAL, lib.WSC_SPAN_CLIENT: trace.SpanKind.CLIENT}
-_kept: list[CData] = []  # handles of what engines may still tell of
+_numbers = itertools.count(1)
+_tracings: weakref.WeakValueDictionary[int, Tracing] = (
+    weakref.WeakValueDictionary()
+)  # by what the library knows them by
+
+
+def _tracer(provider: trace.TracerProvider) -> trace.Tracer:
+    return trace.get_tracer("wscengine", text(lib.wsc_version()), provider)
 
 
 def instrument(tracer_provider: trace.TracerProvider | None = None) -> None:
     """Engines made from here on, of threads and of asyncio, are traced. Until uninstrument(), or the next instrument()."""
     provider = trace.get_tracer_provider() if tracer_provider is None else tracer_provider
     silent = isinstance(provider, (trace.NoOpTracerProvider, trace.ProxyTracerProvider))
-    _base.tracing = None if silent else Tracing(provider)
+    _base.tracing = None if silent else functools.partial(Tracing, _tracer(provider))
 
 
 def uninstrument() -> None:
@@ -53,14 +60,17 @@ def uninstrument() -> None:
 
 
 class Tracing:
-    """The library's tracer: its spans by numbers, each with the context for what is inside it."""
+    """The tracer of one engine: the library's spans by numbers, each with the context for what is inside it."""
 
-    def __init__(self, provider: trace.TracerProvider) -> None:
-        self.tracer = trace.get_tracer("wscengine", text(lib.wsc_version()), provider)
+    def __init__(self, tracer: trace.Tracer) -> None:
+        self.tracer = tracer
         self.spans: dict[int, tuple[trace.Span, contexts.Context]] = {}
         self.numbers = itertools.count(1)
-        self.handle = ffi.new_handle(self)
-        _kept.append(self.handle)
+        self.run = contexts.Context()  # of the session that is open
+        self.shown = ""  # the URL
+        self.quiet = False  # an adapter that is traced tells of its verbs itself
+        self.number = next(_numbers)
+        _tracings[self.number] = self
         self.vtable = sized(
             "wsc_tracer",
             span_start=lib.wscengine_span_start,
@@ -71,13 +81,15 @@ class Tracing:
 
     def configure(self, options: CData) -> None:
         """Before an engine is made."""
-        lib.wsc_options_set_tracer(options, self.vtable, self.handle)
+        lib.wsc_options_set_tracer(options, self.vtable, ffi.cast("void *", self.number))
 
     def attach(self, engine: _base.EngineBase, url: str) -> None:
         """To an engine that has been made."""
-        shown = _without_password(url)
-        engine._session_type = _traced_session(type(engine)._session_type, self, shown)
-        for name, made in (("send", _verb(self, shown, "write")), ("stop", self._stop), ("start", self._start)):
+        self.shown = _base.without_password(url)
+        host = engine._host
+        self.quiet = host is not None and host.adapter.traced
+        engine._session_type = _traced_session(engine._session_type, self)
+        for name, made in (("send", _verb(self, "write")), ("stop", self._stop), ("start", self._start)):
             setattr(engine, name, types.MethodType(made(getattr(type(engine), name)), engine))
 
     # ---- spans the library tells of ----
@@ -106,6 +118,31 @@ class Tracing:
             result = await awaitable
         return _ended(told, result, kind)
 
+    def adapter_message(self, function: Callable[..., Any], session: Any, message: Message, may_wait: bool) -> Any:
+        """on_message for what an adapter in Python has read; where it is to be awaited, what is to be awaited instead."""
+        if not self.quiet:
+            with self.inside("websocket.read", trace.SpanKind.CLIENT, {"url.full": self.shown}, self.run) as span:
+                _got(span, message)
+        size = _size(message)
+        facts = {
+            "wscengine.session_id": session.id,
+            "wscengine.message.length": size["websocket.message.size"],
+            "wscengine.message.opcode": size["websocket.message.opcode"],
+        }
+        around = functools.partial(
+            self.inside, "wscengine.callback.on_message", trace.SpanKind.INTERNAL, facts, self.run
+        )
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(around())
+            result = function(session, message)
+            if may_wait and inspect.isawaitable(result):
+                return self._awaited_inside(stack.pop_all(), result)
+        return result
+
+    async def _awaited_inside(self, span: contextlib.ExitStack, awaitable: Any) -> Any:
+        with span:
+            return await awaitable
+
     @contextlib.contextmanager
     def _current(self, told: CData) -> Iterator[None]:
         """Inside the span of a callback, which ends if that fails."""
@@ -125,9 +162,11 @@ class Tracing:
     # ---- verbs ----
 
     @contextlib.contextmanager
-    def inside(self, name: str, kind: trace.SpanKind, attributes: dict[str, Any]) -> Iterator[trace.Span]:
+    def inside(
+        self, name: str, kind: trace.SpanKind, attributes: dict[str, Any], around: contexts.Context | None = None
+    ) -> Iterator[trace.Span]:
         with self.tracer.start_as_current_span(
-            name, kind=kind, attributes=attributes, record_exception=False, set_status_on_exception=False
+            name, around, kind, attributes, record_exception=False, set_status_on_exception=False
         ) as span:
             try:
                 yield span
@@ -157,13 +196,6 @@ class Tracing:
                 self.spans.pop(number, None)
 
         return _wrapped(function, parent)
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}"))
 
 
 def _ended(told: CData, result: Any, kind: int) -> Any:
@@ -214,9 +246,9 @@ def _got(span: trace.Span | None, result: Any) -> Any:
     return result
 
 
-def _verb(tracing: Tracing, url: str, verb: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _verb(tracing: Tracing, verb: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def around(_: Any, *arguments: Any) -> Any:
-        facts: dict[str, Any] = {"url.full": url}
+        facts: dict[str, Any] = {"url.full": tracing.shown}
         if verb == "write" and arguments and isinstance(arguments[0], (str, bytes, bytearray, memoryview)):
             facts |= _size(arguments[0])
         if verb == "close":
@@ -227,9 +259,9 @@ def _verb(tracing: Tracing, url: str, verb: str) -> Callable[[Callable[..., Any]
     return lambda function: _wrapped(function, around)
 
 
-def _traced_session(kind: Any, tracing: Tracing, url: str) -> Any:
+def _traced_session(kind: Any, tracing: Tracing) -> Any:
     verbs = {"send": "write", "read": "read", "ping": "ping", "close": "close"}
-    members: dict[str, Any] = {name: _verb(tracing, url, verb)(getattr(kind, name)) for name, verb in verbs.items()}
+    members: dict[str, Any] = {name: _verb(tracing, verb)(getattr(kind, name)) for name, verb in verbs.items()}
     if not inspect.iscoroutinefunction(kind.send_many):  # the other one sends each by itself already
 
         def send_many(self: Any, messages: Iterable[Message], timeout: float | None = None) -> None:
@@ -259,34 +291,45 @@ def _facts(attributes: CData, count: int) -> dict[str, Any]:
 def wscengine_span_start(
     handle: CData, parent: CData, name: CData, kind: int, time_ns: int, attributes: CData, count: int
 ) -> CData:
-    tracing: Tracing = ffi.from_handle(handle)
+    tracing = _tracings.get(address(handle))
+    if tracing is None or (tracing.quiet and kind == lib.WSC_SPAN_CLIENT):
+        return NULL
     above = tracing.span(parent)
     around = above[1] if above else contexts.Context()
     span = tracing.tracer.start_span(
         text(name), around, _KINDS[kind], attributes=_facts(attributes, count), start_time=time_ns
     )
-    return ffi.cast("void *", tracing.add(span, trace.set_span_in_context(span, around)))
+    inside = trace.set_span_in_context(span, around)
+    if text(name) == "wscengine.background.run":
+        tracing.run = inside
+    return ffi.cast("void *", tracing.add(span, inside))
+
+
+def _found(handle: CData, span: CData) -> tuple[trace.Span, contexts.Context] | None:
+    tracing = _tracings.get(address(handle))
+    return tracing.span(span) if tracing else None
 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]
 def wscengine_span_event(handle: CData, span: CData, name: CData, time_ns: int, attributes: CData, count: int) -> None:
-    found = ffi.from_handle(handle).span(span)
+    found = _found(handle, span)
     if found:
         found[0].add_event(text(name), _facts(attributes, count), time_ns)
 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]
 def wscengine_span_attributes(handle: CData, span: CData, attributes: CData, count: int) -> None:
-    found = ffi.from_handle(handle).span(span)
+    found = _found(handle, span)
     if found:
         found[0].set_attributes(_facts(attributes, count))
 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]
 def wscengine_span_end(handle: CData, span: CData, time_ns: int, status: int, error: CData) -> None:
-    found = ffi.from_handle(handle).spans.pop(address(span), None)
+    found = _found(handle, span)
     if not found:
         return
+    _tracings[address(handle)].spans.pop(address(span), None)
     if status != 0:
         cause = error_of(error)
         said = str(cause) if cause is not None else text(lib.wsc_status_text(status))

@@ -112,6 +112,11 @@ class Close:
         )
 
 
+def shown(message: Message, raw: bool) -> Message:
+    """As the user wants it."""
+    return message.encode() if raw and isinstance(message, str) else message
+
+
 def payload_of(data: Message | Buffer) -> tuple[int, bytes]:
     if isinstance(data, str):
         return lib.WSC_TEXT, data.encode()

@@ -1,0 +1,305 @@
+"""Adapters of engines for asyncio. A connection has a task that dials and then reads it, a session one that makes its callbacks; pings and closes are
+tasks too."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ._abi import EventType
+from ._base import without_password
+from ._core import lib
+from ._link import (
+    ABANDON_S,
+    HostBase,
+    HostSession,
+    Link,
+    LinkState,
+    Question,
+    as_error,
+    ends,
+    outgoing,
+)
+from ._native import NULL, Deadline
+from .aio import TURN, Session, _inside
+from .errors import TimeoutError
+from .session import Message, shown
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from ._core import CData
+    from .adapters import AsyncAdapter
+    from .aio import Engine
+
+
+_T = TypeVar("_T")
+
+
+async def _within(verb: Awaitable[_T], timeout: float | None, name: str) -> _T:
+    """A verb of the adapter, which is cancelled at its timeout."""
+    try:
+        return await asyncio.wait_for(verb, timeout)
+    except asyncio.TimeoutError as late:
+        raise TimeoutError(f"{name}: not within {timeout} s") from (late if str(late) else None)
+
+
+JOIN_S = 1.0  # how long the end of a run waits for tasks of an adapter
+
+
+class Host(HostBase):
+    adapter: AsyncAdapter
+
+    def __init__(self, engine: Engine, adapter: AsyncAdapter, options: dict[str, Any]) -> None:
+        super().__init__(engine, adapter, options)
+        self.changed = asyncio.Event()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.writing, self.pinging = asyncio.Lock(), asyncio.Lock()
+
+    def wake(self) -> None:
+        """Something has changed, for whoever is in wait_for."""
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    async def wait_for(self, condition: Callable[[], Any], timeout: float | None = None) -> bool:
+        """Until it holds; False: not within the timeout."""
+        deadline = Deadline(timeout)
+        while not condition():
+            if deadline.over():
+                return False
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self.changed.wait(), deadline.left())
+        return True
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    # ---- questions ----
+
+    def asked(self, ev: CData) -> None:
+        kind, question, link = ev.type, Question.of(ev), self.link
+        if kind == EventType.DO_DIAL:
+            self.link = Link(without_password(question.text))
+            self.link.task = self._spawn(self._dial(self.link, link, question))
+        elif link is not None and kind == EventType.DO_PING:
+            self._spawn(self._ping(link, question))
+        elif link is not None and kind == EventType.DO_CLOSE:
+            self._spawn(self._close(link, question))
+        elif link is not None:
+            self.stop(link, question.token)
+            self.wake()
+        lib.wsc_event_done(ev, NULL)
+
+    async def _dial(self, link: Link, before: Link | None, question: Question) -> None:
+        try:
+            if before is not None and not await self.wait_for(lambda: not before.users, question.timeout):
+                raise TimeoutError("dial: the connection before this one is still in use")
+            dial = self.adapter.dial(question.text, question.offer, question.timeout)
+            response = await _within(dial, question.timeout, "dial")
+            self.dialed(link, response)
+        except BaseException as failure:
+            if link.state is LinkState.ABANDONED:
+                with contextlib.suppress(Exception, asyncio.CancelledError):
+                    await _within(self.adapter.close(1001, "", ABANDON_S), ABANDON_S, "close")
+            else:
+                link.state = LinkState.OVER
+            link.gone = True
+            self._leave(link)
+            self.report(question.token, as_error(failure, link.where("dial")))
+            return
+        self.report(question.token, response=response)
+        try:
+            await self._feed(link)
+        finally:
+            link.reading = False
+            self._leave(link)
+
+    def _leave(self, link: Link) -> None:
+        """One verb less is busy with it."""
+        link.users -= 1
+        self.wake()
+
+    async def _feed(self, link: Link) -> None:
+        """Reads the connection as long as it lives and there is room."""
+        while True:
+            link.reading = False
+            await self.wait_for(
+                lambda: link.state is not LinkState.OPEN or (link.failure is None and not self.full(link))
+            )
+            if link.state is not LinkState.OPEN:
+                return
+            link.reading = True
+            try:
+                self.got(link, await self.adapter.read())
+            except asyncio.CancelledError:
+                raise
+            except BaseException as failure:
+                self.failed(link, failure)
+                if ends(failure):
+                    return
+            finally:
+                self.wake()
+
+    async def _ping(self, link: Link, question: Question) -> None:
+        """While there is no room nobody reads, and no pong could be seen: then the connection is taken to be alive."""
+        failed: BaseException | None = None
+        if link.reading:
+            try:
+                async with self.pinging:
+                    await _within(self.adapter.ping(question.timeout), question.timeout, "ping")
+            except BaseException as failure:
+                failed = failure if link.reading else None
+        self.report(question.token, as_error(failed, link.where("ping")) if failed else None)
+
+    async def _close(self, link: Link, question: Question) -> None:
+        dialing = link.state is LinkState.DIALING
+        if dialing:
+            link.state = LinkState.ABANDONED
+            link.task.cancel()
+        done = dialing or link.closed or link.gone
+        link.closed = True
+        link.users += 1
+        failed = None if done else await self._shut(link, question.code, question.text, question.timeout)
+        self._leave(link)
+        self.report(question.token, as_error(failed, link.where("close")) if failed else None)
+
+    async def _shut(self, link: Link, code: int, reason: str, timeout: float) -> BaseException | None:
+        """Closes the connection, and waits until nobody reads it."""
+        failed: BaseException | None = None
+        try:
+            await _within(self.adapter.close(code, reason, timeout), timeout, "close")
+        except BaseException as failure:
+            failed = failure
+        self.retire(link)
+        link.gone = True
+        self.wake()
+        if not await self.wait_for(lambda: link.users <= 1, ABANDON_S):
+            link.task.cancel()
+            await self.wait_for(lambda: link.users <= 1, ABANDON_S)
+        return failed
+
+    # ---- a session ----
+
+    def accept(self, session: Any, accepted: bool) -> None:
+        super().accept(session, accepted)
+        if accepted:
+            self._spawn(self._read(session))
+
+    def callback_failed(self, session: Any) -> None:
+        self._spawn(self._close_for_callback(session))
+
+    async def _close_for_callback(self, session: Any) -> None:
+        with contextlib.suppress(Exception):
+            await session.close(1011, "callback failed")
+
+    async def _read(self, session: AdapterSession) -> None:
+        """Makes the callbacks."""
+        link, engine = session._link, self.engine
+        _inside.set(engine)  # in this task
+        for turn in itertools.count(1):
+            await self.wait_for(lambda: self.may_take(link) or self.readers_leave(link))
+            if not self.may_take(link):
+                return
+            messages = link.take(engine._most)
+            self.wake()
+            try:
+                await engine._take(session, messages)
+            finally:
+                link.callbacks -= 1
+                self.settle(link)
+            if turn % TURN == 0:
+                await asyncio.sleep(0)
+
+    # ---- the end of a run ----
+
+    def rest(self) -> None:
+        link = self.link
+        if link is not None and not link.closed and not link.gone:
+            self._spawn(self._close(link, Question()))
+        self.release()
+
+    async def join(self) -> None:
+        """Until nothing of it runs."""
+        mine = asyncio.current_task()
+        rest = {task for task in self.tasks if task is not mine}
+        if rest:
+            await asyncio.wait(rest, timeout=JOIN_S)
+
+    # ---- what users ask ----
+
+    async def send(self, data: Message | Buffer, timeout: float | None) -> None:
+        """On the session that is open, or the next one."""
+        message, deadline = outgoing(data), Deadline(timeout)
+        if not await self.wait_for(self.open_link, timeout):
+            raise TimeoutError(f"write: no session was open within {timeout} s")
+        link = self.open_link()
+        assert link is not None
+        await self.write(link, message, deadline.left())
+
+    async def write(self, link: Link, message: Message, timeout: float | None) -> None:
+        self.usable(link, "write")
+        deadline = Deadline(timeout)
+        async with _held(self.writing, timeout, "write"):
+            left = deadline.left()
+            await _within(self.adapter.write(message, left), left, "write")
+        self.sent(message)
+
+
+@contextlib.asynccontextmanager
+async def _held(lock: asyncio.Lock, timeout: float | None, what: str) -> AsyncIterator[None]:
+    await _within(lock.acquire(), timeout, f"{what}: the one before")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class AdapterSession(HostSession, Session):
+    """A Session whose connection is an adapter's."""
+
+    _host: Host
+
+    async def send(self, data: Message | Buffer, timeout: float | None = None) -> None:
+        await self._host.write(self._link, outgoing(data), timeout)
+
+    async def send_many(self, messages: Iterable[Message], timeout: float | None = None) -> None:
+        deadline = Deadline(timeout)
+        for message in messages:
+            await self._host.write(self._link, outgoing(message), deadline.left())
+
+    async def ping(self, timeout: float | None = None) -> float:
+        host = self._host
+        host.usable(self._link, "ping")
+        async with _held(host.pinging, timeout, "ping"):
+            begun = time.monotonic()
+            await _within(host.adapter.ping(timeout), timeout, "ping")
+            self._rtt = time.monotonic() - begun
+        return self._rtt
+
+    async def read(self, timeout: float | None = None) -> Message:
+        host, link = self._host, self._link
+        self._may_read(_inside.get() is host.engine)
+        came: list[Message] = []
+
+        def one() -> bool:
+            if (message := link.read()) is not None:
+                came.append(message)
+            return bool(came)
+
+        if not await host.wait_for(one, timeout):
+            raise TimeoutError(f"read: no message within {timeout} s")
+        host.wake()
+        host.settle(link)
+        return shown(came[0], self._raw)
+
+    async def close(self, code: int = 1000, reason: str = "", timeout: float | None = None) -> None:
+        self._closing(code, reason)
+        limit = self._host.close_timeout if timeout is None else timeout
+        await _within(self._host.adapter.close(code, reason, limit), limit, "close")
