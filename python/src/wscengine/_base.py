@@ -141,6 +141,7 @@ class Tracing(Protocol):
 
     def configure(self, options: CData) -> None: ...
     def attach(self, engine: EngineBase, url: str) -> None: ...
+    def detach(self) -> None: ...
     def call(
         self, ev: CData, record: CData, function: Callable[..., Any], arguments: tuple[Any, ...], may_wait: bool
     ) -> Any: ...
@@ -152,6 +153,8 @@ tracing: Callable[[], Tracing] | None = None  # makes those of the engines made 
 
 def _free(loop: CData, trace: Tracing | None, engine: CData) -> None:
     lib.wsc_engine_free(engine)
+    if trace is not None:
+        trace.detach()
 
 
 class EngineBase:
@@ -187,6 +190,7 @@ class EngineBase:
         configured = make_options(options, ASK_BEFORE_ATTEMPT=asks, HOST_ADAPTER=int(adapter is not None))
         self._trace = tracing() if tracing else None
         if self._trace is not None:
+            self.client = self.client._decorated or self.client
             self._trace.configure(configured)
         call(lib.wsc_engine_new, url.encode(), NULL, NULL, configured, made)
         self._c = ffi.gc(made[0], functools.partial(_free, loop, self._trace))  # the engine first, then these

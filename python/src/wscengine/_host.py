@@ -24,7 +24,7 @@ from ._link import (
     outgoing,
 )
 from ._native import NULL, Deadline
-from .errors import TimeoutError
+from .errors import CanceledError, TimeoutError
 from .session import Message, Session, shown
 
 if TYPE_CHECKING:
@@ -82,11 +82,14 @@ class Host(HostBase):
         try:
             if not self._wait_out(before, 0, question.timeout):
                 raise TimeoutError("dial: the connection before this one is still in use")
+            if link.state is not LinkState.DIALING:
+                raise CanceledError("dial: given up")
+            link.dialed = True
             response = self.adapter.dial(question.text, question.offer, question.timeout)
             with self.lock:
                 self.dialed(link, response)
         except BaseException as failure:
-            if link.state is LinkState.ABANDONED:
+            if link.dialed and link.state is LinkState.ABANDONED:
                 with contextlib.suppress(Exception):
                     self.adapter.close(1001, "", ABANDON_S)
             link.gone = True
@@ -169,9 +172,7 @@ class Host(HostBase):
         except BaseException as failure:
             failed = failure
         with self.lock:
-            self.retire(link)
-            self.wake()
-        link.gone = True
+            self.shut(link, code, reason)
         self.adapter.abort()
         if not self._wait_out(link, 1, max(deadline.left() or 0, ABANDON_S)) and failed is None:
             failed = TimeoutError("close: the adapter's read did not return")

@@ -26,7 +26,7 @@ from ._link import (
 )
 from ._native import NULL, Deadline
 from .aio import TURN, Session, _inside
-from .errors import TimeoutError
+from .errors import CanceledError, TimeoutError
 from .session import Message, shown
 
 if TYPE_CHECKING:
@@ -101,11 +101,14 @@ class Host(HostBase):
         try:
             if before is not None and not await self.wait_for(lambda: not before.users, question.timeout):
                 raise TimeoutError("dial: the connection before this one is still in use")
+            if link.state is not LinkState.DIALING:
+                raise CanceledError("dial: given up")
+            link.dialed = True
             dial = self.adapter.dial(question.text, question.offer, question.timeout)
             response = await _within(dial, question.timeout, "dial")
             self.dialed(link, response)
         except BaseException as failure:
-            if link.state is LinkState.ABANDONED:
+            if link.dialed and link.state is LinkState.ABANDONED:
                 with contextlib.suppress(Exception, asyncio.CancelledError):
                     await _within(self.adapter.close(1001, "", ABANDON_S), ABANDON_S, "close")
             else:
@@ -177,9 +180,7 @@ class Host(HostBase):
             await _within(self.adapter.close(code, reason, timeout), timeout, "close")
         except BaseException as failure:
             failed = failure
-        self.retire(link)
-        link.gone = True
-        self.wake()
+        self.shut(link, code, reason)
         if not await self.wait_for(lambda: link.users <= 1, ABANDON_S):
             link.task.cancel()
             await self.wait_for(lambda: link.users <= 1, ABANDON_S)

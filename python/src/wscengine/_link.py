@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ._abi import OPTIONS_BY_KEYWORD, State, Status
+from ._abi import OPTIONS_BY_KEYWORD, Initiator, State, Status, Timer
 from ._core import ffi, lib
 from ._native import NULL, text
 from .adapters import Offer
@@ -116,6 +116,7 @@ class Link:
         self.queued = 0  # bytes
         self.reading = False  # somebody runs the adapter's read, or is about to
         self.users = 1  # verbs of the adapter that may be busy with it: the dial, then the reading; the close
+        self.dialed = False  # the adapter was told to dial it
         self.gone = False  # the adapter has no connection any more
         self.closed = False  # the adapter was told to close it
         self.accepted = False  # on_open has: callbacks may be made
@@ -125,6 +126,7 @@ class Link:
         self.failure: BaseException | None = None  # of the last read
         self.told = False  # the library knows of it
         self.own_close: tuple[int, str] | None = None  # by the user
+        self.ending: Close | None = None  # how it ended
         self.stop_token = 0  # of who is to be told when the callbacks are out
         self.unseen = [0, 0]  # messages and bytes before the session was known
         self.task: Any = None  # asyncio: that dials and reads it
@@ -303,6 +305,13 @@ class HostBase:
         link.refuses = self.stopping
         self.settle(link)
 
+    def shut(self, link: Link, code: int, reason: str) -> None:
+        """The library had it closed."""
+        self.retire(link)
+        link.gone = True
+        link.ending = link.ending or Close(Initiator.LOCAL, code, reason, code, 0, 0, Timer.NONE, 0)
+        self.wake()
+
     def retire(self, link: Link) -> None:
         """The session is over."""
         if link.state is LinkState.OPEN:
@@ -345,7 +354,7 @@ class HostBase:
 
     def closing(self, session: Any, close: Close | None) -> None:
         """on_close is about to be called, which may read what is left."""
-        session._closed, session._link.refuses = close, False
+        session._link.ending, session._link.refuses = close, False
 
     def closed(self, session: Any) -> None:
         """on_close has returned."""
@@ -440,9 +449,8 @@ class HostSession:
     @property
     def closed(self) -> Close | None:
         """How it ended; None while it has not."""
-        return self._closed
+        return self._link.ending
 
-    _closed: Close | None = None
     _rtt: float | None = None
 
     @property

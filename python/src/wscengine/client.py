@@ -18,6 +18,8 @@ class Client:
     reader_count times at once at most, everything else alone, and nothing of a session comes before its on_open or after its on_close. An
     exception is logged under `wscengine`, and then as `callback_errors` of the engine says."""
 
+    _decorated: Client | None = None  # of which this one tells a tracer
+
     def on_open(self, session: Session, response: Response | None, restarting: bool) -> Any:
         """A session is open: subscribe here. Nothing else is processed until it returns; it may send, ping and read. An exception refuses the
         session: the start fails with it, or the attempt counts as failed."""

@@ -8,7 +8,9 @@ What is told, and what it is called, is the same in every language of the librar
 (`wscengine.background.…`), each callback (`wscengine.callback.…`, current inside it), and what is done with the connection (`websocket.dial`, `.read`,
 `.write`, `.ping`, `.close`). An error is recorded on its span, with `error.type` (the status of the C library) and, where a server refused,
 `http.response.status_code`. Messages taken by on_messages or by iteration have no spans of their own. Without a provider, or with a no-op one, an engine
-costs nothing more."""
+costs nothing more.
+
+traced_adapter() and traced_client() decorate one adapter or client by hand."""
 
 from __future__ import annotations
 
@@ -17,9 +19,8 @@ import functools
 import inspect
 import itertools
 import types
-import weakref
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import context as contexts
 from opentelemetry import trace
@@ -28,19 +29,21 @@ from . import _base
 from ._abi import MessageType, Status
 from ._core import ffi, lib
 from ._native import NULL, address, sized, text
+from .adapters import Adapter, AsyncAdapter
+from .client import Client, overrides
 from .errors import Error, error_of
-from .session import Message
+from .session import Close, Message
 
 if TYPE_CHECKING:
     from ._core import CData
 
-__all__ = ["instrument", "uninstrument"]
+__all__ = ["instrument", "traced_adapter", "traced_client", "uninstrument"]
+
+CALLBACK = "wscengine.callback."
 
 _KINDS = {lib.WSC_SPAN_INTERNAL: trace.SpanKind.INTERNAL, lib.WSC_SPAN_CLIENT: trace.SpanKind.CLIENT}
 _numbers = itertools.count(1)
-_tracings: weakref.WeakValueDictionary[int, Tracing] = (
-    weakref.WeakValueDictionary()
-)  # by what the library knows them by
+_tracings: dict[int, Tracing] = {}  # by what the library knows them by, until their engines are freed
 
 
 def _tracer(provider: trace.TracerProvider) -> trace.Tracer:
@@ -83,6 +86,10 @@ class Tracing:
         """Before an engine is made."""
         lib.wsc_options_set_tracer(options, self.vtable, ffi.cast("void *", self.number))
 
+    def detach(self) -> None:
+        """After an engine was freed: what the library may still tell of it is not heard."""
+        _tracings.pop(self.number, None)
+
     def attach(self, engine: _base.EngineBase, url: str) -> None:
         """To an engine that has been made."""
         self.shown = _base.without_password(url)
@@ -123,17 +130,9 @@ class Tracing:
         if not self.quiet:
             with self.inside("websocket.read", trace.SpanKind.CLIENT, {"url.full": self.shown}, self.run) as span:
                 _got(span, message)
-        size = _size(message)
-        facts = {
-            "wscengine.session_id": session.id,
-            "wscengine.message.length": size["websocket.message.size"],
-            "wscengine.message.opcode": size["websocket.message.opcode"],
-        }
-        around = functools.partial(
-            self.inside, "wscengine.callback.on_message", trace.SpanKind.INTERNAL, facts, self.run
-        )
         with contextlib.ExitStack() as stack:
-            stack.enter_context(around())
+            facts = _on_message(session, message)
+            stack.enter_context(self.inside(f"{CALLBACK}on_message", trace.SpanKind.INTERNAL, facts, self.run))
             result = function(session, message)
             if may_wait and inspect.isawaitable(result):
                 return self._awaited_inside(stack.pop_all(), result)
@@ -161,19 +160,10 @@ class Tracing:
 
     # ---- verbs ----
 
-    @contextlib.contextmanager
     def inside(
         self, name: str, kind: trace.SpanKind, attributes: dict[str, Any], around: contexts.Context | None = None
-    ) -> Iterator[trace.Span]:
-        with self.tracer.start_as_current_span(
-            name, around, kind, attributes, record_exception=False, set_status_on_exception=False
-        ) as span:
-            try:
-                yield span
-            except BaseException as failure:
-                span.record_exception(failure)
-                _failed(span, failure.status if isinstance(failure, Error) else lib.WSC_ERR_HOST, str(failure))
-                raise
+    ) -> contextlib.AbstractContextManager[trace.Span]:
+        return _inside(self.tracer, name, kind, attributes, around)
 
     def _stop(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return _wrapped(function, lambda *_: self.inside("wscengine.stop", trace.SpanKind.INTERNAL, {}))
@@ -196,6 +186,26 @@ class Tracing:
                 self.spans.pop(number, None)
 
         return _wrapped(function, parent)
+
+
+@contextlib.contextmanager
+def _inside(
+    tracer: trace.Tracer,
+    name: str,
+    kind: trace.SpanKind,
+    attributes: dict[str, Any],
+    around: contexts.Context | None = None,
+) -> Iterator[trace.Span]:
+    """A span that is current meanwhile, and ends as what is done in it does."""
+    with tracer.start_as_current_span(
+        name, around, kind, attributes, record_exception=False, set_status_on_exception=False
+    ) as span:
+        try:
+            yield span
+        except BaseException as failure:
+            span.record_exception(failure)
+            _failed(span, failure.status if isinstance(failure, Error) else lib.WSC_ERR_HOST, str(failure))
+            raise
 
 
 def _ended(told: CData, result: Any, kind: int) -> Any:
@@ -246,15 +256,21 @@ def _got(span: trace.Span | None, result: Any) -> Any:
     return result
 
 
+def _facts_of_verb(verb: str, url: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
+    facts: dict[str, Any] = {"url.full": url}
+    if verb == "write" and arguments and isinstance(arguments[0], (str, bytes, bytearray, memoryview)):
+        facts |= _size(arguments[0])
+    if verb == "close":
+        code, reason = (*arguments, *(1000, "")[len(arguments) :])[:2]
+        facts |= {"websocket.close.code": code, "websocket.close.reason": reason}
+    return facts
+
+
 def _verb(tracing: Tracing, verb: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def around(_: Any, *arguments: Any) -> Any:
-        facts: dict[str, Any] = {"url.full": tracing.shown}
-        if verb == "write" and arguments and isinstance(arguments[0], (str, bytes, bytearray, memoryview)):
-            facts |= _size(arguments[0])
-        if verb == "close":
-            code, reason = (*arguments, *(1000, "")[len(arguments) :])[:2]
-            facts |= {"websocket.close.code": code, "websocket.close.reason": reason}
-        return tracing.inside(f"websocket.{verb}", trace.SpanKind.CLIENT, facts)
+        return tracing.inside(
+            f"websocket.{verb}", trace.SpanKind.CLIENT, _facts_of_verb(verb, tracing.shown, arguments)
+        )
 
     return lambda function: _wrapped(function, around)
 
@@ -271,6 +287,77 @@ def _traced_session(kind: Any, tracing: Tracing) -> Any:
 
         members["send_many"] = send_many
     return type(kind.__name__, (kind,), {"__slots__": (), "__doc__": kind.__doc__, **members})
+
+
+# ---- decorators: the same spans without instrument() ----
+
+_Adapter = TypeVar("_Adapter", Adapter, AsyncAdapter)
+
+
+def traced_adapter(adapter: _Adapter, tracer_provider: trace.TracerProvider | None = None) -> _Adapter:
+    """An adapter that makes a span of each verb of another, which it calls; tracer_provider: None is the global one. Its spans have the span that is
+    current where the verb is called as their parent. An engine that is traced itself leaves these spans to it."""
+    tracer, url = _tracer(tracer_provider or trace.get_tracer_provider()), ""
+
+    def traced(verb: str) -> Any:
+        def around(*arguments: Any) -> Any:
+            nonlocal url
+            if verb == "dial":
+                url = _base.without_password(arguments[0])
+            return _inside(tracer, f"websocket.{verb}", trace.SpanKind.CLIENT, _facts_of_verb(verb, url, arguments))
+
+        return staticmethod(_wrapped(getattr(adapter, verb), around))
+
+    kind = AsyncAdapter if isinstance(adapter, AsyncAdapter) else Adapter
+    members = {verb: traced(verb) for verb in ("dial", "read", "write", "ping", "close")}
+    members["underlying"] = property(lambda _: adapter.underlying)
+    members["abort"] = staticmethod(getattr(adapter, "abort", lambda: None))
+    made: _Adapter = type("TracedAdapter", (kind,), {"traced": True, **members})()
+    return made
+
+
+def traced_client(client: Client, tracer_provider: trace.TracerProvider | None = None) -> Client:
+    """A client that makes a span of each callback of another, which it calls. An engine that is traced itself calls the other one directly."""
+    tracer, made = _tracer(tracer_provider or trace.get_tracer_provider()), Client()
+    for name in vars(Client):
+        if not name.startswith("_") and overrides(client, name):
+            function, facts = getattr(client, name), _CALLBACKS.get(name)
+            setattr(made, name, _wrapped(function, _around(tracer, name, facts)) if facts else function)
+    made._decorated = client
+    return made
+
+
+def _around(tracer: trace.Tracer, name: str, facts: Callable[..., dict[str, Any]]) -> Callable[..., Any]:
+    return lambda *arguments: _inside(tracer, CALLBACK + name, trace.SpanKind.INTERNAL, facts(*arguments))
+
+
+def _on_message(session: Any, message: Any) -> dict[str, Any]:
+    size = _size(message)
+    return {
+        "wscengine.session_id": session.id,
+        "wscengine.message.length": size["websocket.message.size"],
+        "wscengine.message.opcode": size["websocket.message.opcode"],
+    }
+
+
+def _on_close(session: Any, close: Close | None) -> dict[str, Any]:
+    facts = {"wscengine.session_id": session.id, "wscengine.has_close_message": close is not None}
+    if close is not None:
+        facts |= {"wscengine.close_code": close.code, "wscengine.close_reason": close.reason}
+    return facts
+
+
+_CALLBACKS: dict[str, Callable[..., dict[str, Any]]] = {
+    "on_open": lambda session, _, restarting: {
+        "wscengine.session_id": session.id,
+        "wscengine.restart": restarting,
+    },
+    "on_message": _on_message,
+    "on_read_error": lambda session, _: {"wscengine.session_id": session.id},
+    "on_close": _on_close,
+    "on_close_error": lambda session, _: {"wscengine.session_id": session.id},
+    "on_restart_error": lambda _engine, _error, retry, _last: {"wscengine.retry_count": retry},
+}
 
 
 # ---- what the library calls ----
