@@ -11,14 +11,18 @@ import os, signal, sys, threading, time
 import wscengine
 url = sys.argv[1]
 def say(*words): print(*words, flush=True)
+def freeze(pid):
+    os.kill(pid, signal.SIGSTOP)  # which its threads heed one after another
+    state = lambda task: open(f"/proc/{pid}/task/{task}/stat").read().rpartition(")")[2].split()[0]
+    while any(state(task) != "T" for task in os.listdir(f"/proc/{pid}/task")): time.sleep(0.001)
 """
 
 INTERRUPTED = {
     "wait": "engine.wait()",
     "iteration": "list(engine)",
     "read": "with engine.paused(): engine.session.read()",
-    "ping": "os.kill(int(sys.argv[2]), signal.SIGSTOP); engine.ping()",
-    "send": "os.kill(int(sys.argv[2]), signal.SIGSTOP)\n    while True: engine.send(b'x' * 1_000_000)",
+    "ping": "freeze(int(sys.argv[2])); engine.ping()",
+    "send": "freeze(int(sys.argv[2]))\n    while True: engine.send(b'x' * 1_000_000)",
     "request": "engine.request('x', lambda m: False)",
 }
 
@@ -55,7 +59,7 @@ engine.start()
 engine.stop()
 say("done")
 """
-    process = program(source, url, pid)
+    process = program(source, url, pid, all_ends=True)
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.3)
     sent = time.monotonic()

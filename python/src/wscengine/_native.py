@@ -87,9 +87,7 @@ def wait(begin: Callable[..., int], *arguments: Any, cancel: bool = True) -> CDa
     op = ffi.gc(made[0], lib.wsc_op_unref)
     try:
         while lib.wsc_op_pending(op):
-            lib.wsc_op_wait(op, int(SLICE_S * 1e9), error)
-            lib.wsc_error_unref(error[0])  # of the slice
-            error[0] = NULL
+            lib.wsc_op_wait(op, int(SLICE_S * 1e9), NULL)
     except BaseException:
         if cancel:
             lib.wsc_op_cancel(op)
@@ -99,13 +97,20 @@ def wait(begin: Callable[..., int], *arguments: Any, cancel: bool = True) -> CDa
     return op
 
 
-def in_slices(attempt: Callable[[CData], int], timeout: float | None, what: str) -> int:
-    """Calls attempt(context) with slices of the time until it no longer says that the time is up."""
-    deadline = Deadline(timeout)
-    while True:
-        context = sized("wsc_context", deadline_ns=lib.wsc_now_ns() + deadline.slice_ns())
-        status = attempt(context)
-        if status != lib.WSC_ERR_TIMEOUT:
-            return status
-        if deadline.over():
-            raise TimeoutError(f"{what}: not within {timeout} s")
+def in_slices(attempt: Callable[[CData, CData], int], timeout: float | None, what: str) -> None:
+    """Calls attempt(context, error) with slices of the time until it no longer says that the time is up."""
+    deadline, error = Deadline(timeout), ffi.new("wsc_error **")
+    try:
+        while True:
+            context = sized("wsc_context", deadline_ns=lib.wsc_now_ns() + deadline.slice_ns())
+            status = attempt(context, error)
+            if status != lib.WSC_ERR_TIMEOUT:
+                check(status, error)
+                return
+            if deadline.over():
+                raise TimeoutError(f"{what}: not within {timeout} s")
+            lib.wsc_error_unref(error[0])
+            error[0] = NULL
+    finally:  # an exception such as KeyboardInterrupt comes right after attempt, before anyone has looked at its error
+        lib.wsc_error_unref(error[0])
+        error[0] = NULL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import threading
 import time
 import weakref
@@ -16,7 +17,7 @@ from . import _batch
 from ._abi import EventType, State, StopReason
 from ._base import _ALL, BUFFERED, CallbackErrors, EngineBase, Request, session_closed, start_error, wanted
 from ._core import ffi, lib
-from ._native import NULL, SLICE_S, Deadline, address, call, check, in_slices, sized, wait
+from ._native import NULL, SLICE_S, Deadline, address, call, in_slices, sized, wait
 from .client import Client
 from .errors import (
     Error,
@@ -211,16 +212,9 @@ class Engine(EngineBase):
     @contextlib.contextmanager
     def paused(self, timeout: float | None = None) -> Iterator[Self]:
         """`with engine.paused():` no message is taken meanwhile but by session.read(); nests."""
-        error = ffi.new("wsc_error **")
-
-        def attempt(context: CData) -> int:
-            lib.wsc_error_unref(error[0])
-            error[0] = NULL
-            return int(lib.wsc_engine_pause(self._c, context, error))
-
         host = self._host
         try:
-            check(in_slices(attempt, timeout, "pause"), error)
+            in_slices(functools.partial(lib.wsc_engine_pause, self._c), timeout, "pause")
             if host is not None:
                 host.paused += 1
             try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from . import _batch
 from ._abi import Initiator, MessageType, Timer
 from ._core import ffi, lib
-from ._native import NULL, Deadline, address, call, check, in_slices, sized, text, wait
+from ._native import Deadline, address, call, in_slices, sized, text, wait
 from .errors import error_of, take_error
 
 if TYPE_CHECKING:
@@ -233,19 +233,12 @@ class Session(SessionBase):
     def read(self, timeout: float | None = None) -> Message:
         """The next message, inside a callback or while the engine is paused. Raises ClosedError, TimeoutError, StateError."""
         out = sized("wsc_message")
-        error = ffi.new("wsc_error **")
 
-        def attempt(context: CData) -> int:
-            lib.wsc_error_unref(error[0])
-            error[0] = NULL
+        def attempt(context: CData, error: CData) -> int:
             return int(lib.wsc_connection_read(self._connection, context, out, error))
 
         try:
-            check(in_slices(attempt, timeout, "read"), error)
-        finally:
-            lib.wsc_error_unref(error[0])
-            error[0] = NULL
-        try:
+            in_slices(attempt, timeout, "read")
             payload: bytes = ffi.buffer(out.data, out.length)[:]
             return payload.decode() if out.type == MessageType.TEXT and not self._raw else payload
         finally:
