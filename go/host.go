@@ -41,6 +41,9 @@ func (h *host) asked(ev *core.Event) {
 		answer = func() { h.ping(l, q) }
 	case abi.EventTypeDoClose:
 		l := h.current()
+		if l != nil {
+			l.asked()
+		}
 		answer = func() { h.close(l, q, text) }
 	case abi.EventTypeDoStopReading:
 		h.current().stop(q.token)
@@ -110,8 +113,9 @@ func (h *host) dial(l *link, q question, target string) {
 	}
 	status := statusOf(ctx, err)
 	if err != nil {
-		l.end()
+		l.abandon()
 	}
+	l.answered()
 	h.engine.core.Report(q.token, resp, err, status)
 }
 
@@ -158,6 +162,7 @@ func (h *host) close(l *link, q question, reason string) {
 		return
 	}
 	if l.abandon() {
+		l.answered()
 		h.engine.core.Report(q.token, nil, nil, abi.StatusOk) // it was still dialing, and closes itself
 		return
 	}
@@ -168,6 +173,7 @@ func (h *host) close(l *link, q question, reason string) {
 	defer cancel()
 	err := h.shut(ctx, q.code, reason)
 	l.end()
+	l.answered()
 	if err == nil {
 		err = l.out(ctx)
 	}

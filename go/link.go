@@ -30,6 +30,7 @@ type link struct {
 	state     linkState
 	accepted  bool // OnOpen has: callbacks may be made
 	stopped   bool // no more callbacks
+	asks      int  // dials and closes of the adapter that are under way
 	busy      bool // somebody reads the connection
 	feeding   bool // and that is the feeder
 	readers   int  // goroutines that make callbacks
@@ -43,7 +44,7 @@ type link struct {
 	refuses   bool      // the user's reads fail: a stop waits for his callbacks
 	stopToken uint64    // who is to be told when they are out
 	gone      chan struct{}
-	isGone    bool // gone is closed: the link is over and nobody reads it
+	isGone    bool // gone is closed: the link is over and nobody uses the adapter for it
 
 	messages, bytes uint64
 	seen            uint64 // messages at the lookout's last look
@@ -70,8 +71,9 @@ type ownClose struct {
 	reason string
 }
 
+// newLink makes one whose dial is under way.
 func newLink(h *host, predecessor *link) *link {
-	l := &link{host: h, predecessor: predecessor, gone: make(chan struct{})}
+	l := &link{host: h, predecessor: predecessor, asks: 1, gone: make(chan struct{})}
 	l.changed = sync.NewCond(&l.mu)
 	l.ctx, l.end = context.WithCancel(h.engine.run.Load().ctx)
 	return l
@@ -90,16 +92,29 @@ func (l *link) dialed() bool {
 	return true
 }
 
-// abandon gives a dial up; false: it has ended.
+// abandon gives up a dial that is under way or has failed; false: it has succeeded.
 func (l *link) abandon() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.state != linkDialing {
-		return false
+	if l.state == linkDialing {
+		l.state = linkAbandoned
+		l.end()
 	}
-	l.state = linkAbandoned
-	l.end()
-	return true
+	return l.state == linkAbandoned
+}
+
+// asked counts a close of the adapter; answered says that it, or the dial, has returned.
+func (l *link) asked() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asks++
+}
+
+func (l *link) answered() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asks--
+	l.leave()
 }
 
 // accept starts the callbacks: OnOpen has returned.
@@ -122,9 +137,9 @@ func (l *link) retire() {
 	l.leave()
 }
 
-// leave: somebody reads the connection no more, perhaps nobody will. The lock is held.
+// leave: somebody uses the adapter no more, perhaps nobody will. The lock is held.
 func (l *link) leave() {
-	if l.state == linkOver && !l.busy && !l.isGone {
+	if l.state == linkOver && !l.busy && l.asks == 0 && !l.isGone {
 		l.isGone = true
 		close(l.gone)
 	}
@@ -136,18 +151,18 @@ func (l *link) over() bool {
 	return l.state == linkOver || l.state == linkAbandoned
 }
 
-// out ends the link and blocks until nobody reads it.
+// out ends the link and blocks until nobody uses the adapter for it.
 func (l *link) out(ctx context.Context) error {
 	l.retire()
 	select {
 	case <-l.gone:
 		return nil
 	case <-ctx.Done():
-		return &Error{Status: abi.StatusErrTimeout, Message: "the adapter's Read did not return after its Close", Cause: ctx.Err()}
+		return &Error{Status: abi.StatusErrTimeout, Message: "the adapter's Dial, Read or Close did not return", Cause: ctx.Err()}
 	}
 }
 
-// predecessorOut blocks until nobody reads the link before this one.
+// predecessorOut blocks until nobody uses the adapter for the link before this one.
 func (l *link) predecessorOut(ctx context.Context) error {
 	before := l.predecessor
 	l.predecessor = nil

@@ -1,0 +1,84 @@
+package wscengine_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/url"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/wscengine/wscengine/go/wsadapters"
+)
+
+func TestAnEngineWhoseStartFailedIsCollected(t *testing.T) {
+	everyAdapter(t, func(t *testing.T, conn adapterI) {
+		dead, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		_ = dead.Close()
+		const engines = 10
+		var collected atomic.Int32
+		for range engines {
+			c := &client{}
+			runtime.AddCleanup(c, func(n *atomic.Int32) { n.Add(1) }, &collected)
+			e := newEngine(t, &url.URL{Scheme: "ws", Host: dead.Addr().String()}, conn, c, nil)
+			require.Error(t, e.Start(within(t)))
+		}
+		require.Eventually(t, func() bool {
+			runtime.GC()
+			return collected.Load() >= engines-1 // the stack may still hold one
+		}, 20*time.Second, time.Millisecond)
+	})
+}
+
+// stubborn is an adapter whose first Dial does not obey its context.
+type stubborn struct {
+	adapterI
+	inside, most, dials atomic.Int32
+	release             chan struct{}
+}
+
+func (s *stubborn) Dial(context.Context, url.URL) (*http.Response, error) {
+	s.most.Store(max(s.most.Load(), s.inside.Add(1)))
+	defer s.inside.Add(-1)
+	if s.dials.Add(1) == 1 {
+		<-s.release
+	}
+	return nil, nil
+}
+
+func (s *stubborn) Read(ctx context.Context) (wsadapters.MessageType, []byte, error) {
+	<-ctx.Done()
+	return wsadapters.NoMessage, nil, wsadapters.WebsocketCloseError{Code: wsadapters.AbnormalClosure, Err: ctx.Err()}
+}
+
+func (s *stubborn) Close(context.Context, wsadapters.StatusCode, string) error {
+	s.most.Store(max(s.most.Load(), s.inside.Add(1)))
+	defer s.inside.Add(-1)
+	time.Sleep(time.Millisecond)
+	return nil
+}
+
+func TestADialWaitsUntilTheOneBeforeItHasReturned(t *testing.T) {
+	conn := &stubborn{release: make(chan struct{})}
+	e := newEngine(t, &url.URL{Scheme: "ws", Host: "nowhere.invalid"}, conn, &client{}, nil)
+	short, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, e.Start(short), context.DeadlineExceeded)
+	again := make(chan error, 1)
+	go func() { again <- e.Start(within(t)) }()
+	select {
+	case err := <-again:
+		require.Fail(t, "the first dial is still under way", "%v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(conn.release)
+	require.NoError(t, receive(t, again))
+	require.NoError(t, e.Stop(within(t)))
+	require.Equal(t, int32(2), conn.dials.Load())
+	require.Equal(t, int32(1), conn.most.Load(), "dials and closes of one adapter came one at a time")
+}
