@@ -107,16 +107,17 @@ func (h *host) dial(l *link, q question, target string) {
 	}
 	defer cancel()
 	resp, err := h.open(ctx, l, target)
-	if err == nil && !l.dialed() { // given up meanwhile
-		h.drop(l)
-		err = context.Canceled
-	}
 	status := statusOf(ctx, err)
 	if err != nil {
 		l.abandon()
+		l.answered()
+		h.engine.core.Report(q.token, resp, err, status)
+		return
+	}
+	if !l.dialed() || !h.engine.core.Report(q.token, resp, nil, status) { // given up meanwhile
+		h.drop(l)
 	}
 	l.answered()
-	h.engine.core.Report(q.token, resp, err, status)
 }
 
 func (h *host) open(ctx context.Context, l *link, target string) (resp *http.Response, err error) {
@@ -171,7 +172,10 @@ func (h *host) close(l *link, q question, reason string) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), q.timeout)
 	defer cancel()
-	err := h.shut(ctx, q.code, reason)
+	var err error
+	if l.closes() {
+		err = h.shut(ctx, q.code, reason)
+	}
 	l.end()
 	l.answered()
 	if err == nil {
@@ -198,9 +202,14 @@ func (h *host) shut(ctx context.Context, code wsadapters.StatusCode, reason stri
 
 // drop closes a connection that nobody wants any more.
 func (h *host) drop(l *link) {
+	if !l.closes() {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), abandonAfter)
 	defer cancel()
 	_ = h.shut(ctx, wsadapters.GoingAway, "")
+	l.end()
+	l.retire()
 }
 
 func (h *host) write(ctx context.Context, msgType wsadapters.MessageType, msg []byte) error {

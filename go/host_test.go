@@ -2,10 +2,12 @@ package wscengine_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/url"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -81,4 +83,70 @@ func TestADialWaitsUntilTheOneBeforeItHasReturned(t *testing.T) {
 	require.NoError(t, e.Stop(within(t)))
 	require.Equal(t, int32(2), conn.dials.Load())
 	require.Equal(t, int32(1), conn.most.Load(), "dials and closes of one adapter came one at a time")
+}
+
+// strict is an adapter that counts what must not be asked of it.
+type strict struct {
+	adapterI
+	mu     sync.Mutex
+	over   chan struct{} // of the connection that is open
+	faults atomic.Int32
+}
+
+func (s *strict) Dial(context.Context, url.URL) (*http.Response, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over != nil {
+		s.faults.Add(1)
+		return nil, errors.New("open already")
+	}
+	s.over = make(chan struct{})
+	return nil, nil
+}
+
+func (s *strict) Read(ctx context.Context) (wsadapters.MessageType, []byte, error) {
+	s.mu.Lock()
+	over := s.over
+	s.mu.Unlock()
+	select {
+	case <-over:
+	case <-ctx.Done():
+	}
+	return wsadapters.NoMessage, nil, wsadapters.WebsocketCloseError{Code: wsadapters.AbnormalClosure}
+}
+
+func (s *strict) Close(context.Context, wsadapters.StatusCode, string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over == nil {
+		s.faults.Add(1)
+		return net.ErrClosed
+	}
+	close(s.over)
+	s.over = nil
+	return nil
+}
+
+func TestStartsThatAreGivenUpLeaveAnAdapterClosed(t *testing.T) {
+	conn := &strict{}
+	e := newEngine(t, &url.URL{Scheme: "ws", Host: "nowhere.invalid"}, conn, &client{}, nil)
+	for i := range 1000 {
+		ctx, cancel := context.WithCancel(context.Background())
+		go func() {
+			for range i % 50 {
+				runtime.Gosched()
+			}
+			cancel()
+		}()
+		if e.Start(ctx) == nil {
+			require.NoError(t, e.Stop(within(t)))
+		}
+		cancel()
+	}
+	require.Eventually(t, func() bool {
+		conn.mu.Lock()
+		defer conn.mu.Unlock()
+		return conn.over == nil
+	}, 20*time.Second, time.Millisecond)
+	require.Zero(t, conn.faults.Load(), "it was dialed while open, or closed while it was not")
 }

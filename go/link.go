@@ -44,6 +44,7 @@ type link struct {
 	refuses   bool      // the user's reads fail: a stop waits for his callbacks
 	stopToken uint64    // who is to be told when they are out
 	gone      chan struct{}
+	closed    bool // the adapter has been told to close it
 	isGone    bool // gone is closed: the link is over and nobody uses the adapter for it
 
 	messages, bytes uint64
@@ -115,6 +116,15 @@ func (l *link) answered() {
 	defer l.mu.Unlock()
 	l.asks--
 	l.leave()
+}
+
+// closes is true for who is to have the adapter close it: the first that asks.
+func (l *link) closes() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	first := !l.closed
+	l.closed = true
+	return first
 }
 
 // accept starts the callbacks: OnOpen has returned.

@@ -72,9 +72,11 @@ void link_shut(wsc_engine *e, int code, const char *reason) {
 void link_abort(wsc_engine *e, int code) {
   if (connection_of(e)) connection_abort(connection_of(e), code);
   else if (e->host && e->session) {
-    e->host->asks[HOST_DIAL].token = 0; /* its answer means nothing any more */
+    struct host_ask *dial = &e->host->asks[HOST_DIAL];
+    dial->token = 0; /* its answer means nothing any more */
     host_end(e, WSC_BY_LOCAL, code, WSC_TIMER_NONE, "", NULL);
-    host_ask(e, HOST_CLOSE, code ? code : WSC_CLOSE_GOING_AWAY, "", 0);
+    bool told = !dial->dial; /* otherwise the host has nothing to close */
+    if (told) host_ask(e, HOST_CLOSE, code ? code : WSC_CLOSE_GOING_AWAY, "", 0);
     e->host->news = 0;
   }
 }

@@ -96,6 +96,21 @@ static void a_dial_carries_the_hooks_headers_and_subprotocols(void) {
   tear_down(&b);
 }
 
+/* The start's deadline passed before the host was told to dial: it is told of neither that nor a close. */
+static void a_dial_that_nobody_heard_of_is_not_closed(void) {
+  struct bed b;
+  set_up(&b);
+  set(&b, WSC_OPT_ON_OPEN_TIMEOUT_MS, 3000);
+  make(&b);
+  CHECK_EQ(wsc_engine_start_begin(b.engine, NULL, 1, NULL, NULL), WSC_OK);
+  loop_run_protocol(b.loop);
+  leap(&b, 4 * NS_PER_S);
+  loop_run_protocol(b.loop);
+  CHECK_EQ(expect(&b, WSC_EVENT_OP_DONE).status, WSC_ERR_TIMEOUT);
+  settle(&b);
+  tear_down(&b);
+}
+
 /* The start's deadline passed: the host is told to give its dial up, and what comes of it interests nobody. */
 static void an_answer_to_a_dial_that_was_given_up_does_nothing(void) {
   struct bed b;
@@ -260,6 +275,7 @@ int main(void) {
   an_answered_dial_opens_a_session();
   a_failed_dial_fails_the_start_with_its_error();
   a_dial_carries_the_hooks_headers_and_subprotocols();
+  a_dial_that_nobody_heard_of_is_not_closed();
   an_answer_to_a_dial_that_was_given_up_does_nothing();
   stop_closes_with_the_answer_of_closed();
   a_close_that_fails_is_a_close_error();

@@ -178,16 +178,17 @@ func (e *Engine) Stats() Stats {
 	return statsOf(&s)
 }
 
-// Report answers a DO_ event.
-func (e *Engine) Report(token uint64, r *http.Response, err error, status int) {
+// Report answers a DO_ event; false: nobody waits for the answer any more.
+func (e *Engine) Report(token uint64, r *http.Response, err error, status int) bool {
 	defer runtime.KeepAlive(e)
 	if err == nil {
 		status = abi.StatusOk
 	}
 	response, made := giveResponse(r), e.given.give(err, status)
-	C.wsc_engine_report(e.c, C.uint64_t(token), C.int(status), response, made)
+	wanted := C.wsc_engine_report(e.c, C.uint64_t(token), C.int(status), response, made) == C.WSC_OK
 	C.wsc_response_free(response)
 	C.wsc_error_unref(made)
+	return wanted
 }
 
 // ReportRead tells of a read error of a host adapter's: a close (status closed, with its code) or one that is none.
