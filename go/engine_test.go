@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -391,8 +392,11 @@ type faulty struct {
 	read func() (wsadapters.MessageType, []byte, error)
 	gone chan struct{}
 
+	write      func() error
 	closeError error
 }
+
+func (f *faulty) Write(context.Context, wsadapters.MessageType, []byte) error { return f.write() }
 
 func (f *faulty) Dial(context.Context, url.URL) (*http.Response, error) { return f.dial() }
 func (f *faulty) Read(context.Context) (wsadapters.MessageType, []byte, error) {
@@ -466,6 +470,92 @@ func TestAPanicInACallbackIsGos(t *testing.T) {
 		require.NoError(t, e.Start(within(t)))
 		receive(t, e.Done())
 	})
+}
+
+// ending ends the goroutine of one of its callbacks, as a failed assertion does.
+type ending struct {
+	client
+	where string
+	ended chan struct{}
+}
+
+func (c *ending) end(where string) {
+	if where == c.where {
+		c.where = "" // once
+		close(c.ended)
+		runtime.Goexit()
+	}
+}
+
+func (c *ending) OnOpen(ctx context.Context, _ *http.Response, conn adapterI, _ *sync.Mutex, _ context.CancelFunc, restarting bool) error {
+	c.end("open")
+	if restarting {
+		c.end("open again")
+	}
+	return conn.Write(ctx, wsadapters.Text, []byte("x"))
+}
+
+func (c *ending) OnMessage(_ context.Context, _ adapterI, _ *sync.Mutex, restart, _ context.CancelFunc, _ string, _ wsadapters.MessageType, _ []byte) {
+	defer restart()
+	c.end("message")
+}
+
+func (c *ending) OnClose(context.Context, adapterI, *sync.Mutex, *wsclient.CloseMessageDetails) *wsclient.CloseMessageDetails {
+	c.end("close")
+	return nil
+}
+
+func (c *ending) OnReadError(context.Context, adapterI, *sync.Mutex, context.CancelFunc, context.CancelFunc, error) {
+	c.end("read error")
+}
+
+func (c *ending) OnCloseError(context.Context, error) { c.end("close error") }
+func (c *ending) OnRestartError(context.Context, context.CancelFunc, error, int) {
+	c.end("restart error")
+}
+func (c *ending) OnStopped(context.Context, error) { c.end("stopped") }
+
+func (c *ending) BeforeAttempt(context.Context, wsclient.Attempt) error {
+	c.end("before attempt")
+	return nil
+}
+
+func TestACallbackThatEndsItsGoroutineHasReturned(t *testing.T) {
+	everyAdapter(t, func(t *testing.T, conn adapterI) {
+		u := echo(t)
+		for _, where := range []string{"before attempt", "open", "open again", "message", "close", "stopped"} {
+			t.Run(where, func(t *testing.T) {
+				c := &ending{where: where, ended: make(chan struct{})}
+				e := newEngine(t, u, conn, c, nil)
+				err := e.Start(within(t))
+				if where == "open" || where == "before attempt" {
+					require.ErrorContains(t, err, "Goexit")
+					require.NoError(t, e.Start(within(t)), "it can start again")
+				} else {
+					require.NoError(t, err)
+				}
+				if where != "stopped" {
+					receive(t, c.ended)
+				}
+				require.NoError(t, e.Stop(within(t)))
+				receive(t, e.Done())
+				receive(t, c.ended)
+			})
+		}
+	})
+	for _, where := range []string{"read error", "close error"} {
+		t.Run(where, func(t *testing.T) {
+			bad := &faulty{dial: func() (*http.Response, error) { return nil, nil }, gone: make(chan struct{}), closeError: errors.New("odd"),
+				write: func() error { return nil },
+				read:  func() (wsadapters.MessageType, []byte, error) { return 0, nil, errors.New("odd") }}
+			c := &ending{where: where, ended: make(chan struct{})}
+			e := newEngine(t, &url.URL{Scheme: "ws", Host: "nowhere.invalid"}, bad, c, nil)
+			require.NoError(t, e.Start(within(t)))
+			_ = e.Stop(within(t)) // the read errors may have ended the run
+			receive(t, c.ended)
+			receive(t, e.Done())
+		})
+	}
 }
 
 func TestMocksServe(t *testing.T) {

@@ -30,6 +30,7 @@ var (
 	errNotStarted = errors.New("the engine is not started")
 	errInCallback = errors.New("not possible inside a callback, which would wait for itself")
 	errNilContext = errors.New("the context is nil")
+	errGoexit     = errors.New("the callback ended its goroutine (runtime.Goexit)")
 )
 
 // inCallback is a misuse that is told apart by its status.

@@ -15,7 +15,7 @@ import (
 	"github.com/wscengine/wscengine/go/wsclient"
 )
 
-// Handle makes the callback that an event stands for, and answers the event.
+// Handle makes the callback that an event stands for, and answers the event: by defer, since a callback may end its goroutine.
 func (h *handler) Handle(ev *core.Event) {
 	e := h.engine
 	switch ev.Kind() {
@@ -51,23 +51,25 @@ func (e *WebsocketEngine) onOpen(ev *core.Event) {
 	}
 	ctx, cancel := e.openContext(r, s)
 	defer cancel()
-	var err error
+	err := errGoexit
 	s.callback(true)
+	defer func() {
+		s.callback(false)
+		if err != nil {
+			s.leave()
+			e.core.Refuse(ev, err)
+			return
+		}
+		if s.link != nil {
+			s.link.accept()
+		}
+		e.changed()
+		ev.Done()
+	}()
 	e.tracing.call(ev, ctx, func(ctx context.Context) error {
 		err = e.client.OnOpen(ctx, ev.Response().HTTP(), s.conn, &e.readMutex, s.exit, ev.Flags()&abi.EventFlagsRestarting != 0)
 		return err
 	})
-	s.callback(false)
-	if err != nil {
-		s.leave()
-		e.core.Refuse(ev, err)
-		return
-	}
-	if s.link != nil {
-		s.link.accept()
-	}
-	e.changed()
-	ev.Done()
 }
 
 // openContext ends with what ends OnOpen: the session, the timeout and, in a start, Start's own context.
@@ -109,13 +111,15 @@ func (e *WebsocketEngine) held(ev *core.Event, ctx context.Context, f func(conte
 func (e *WebsocketEngine) onReadError(ev *core.Event) {
 	s := e.session.Load()
 	err := e.core.Error(ev)
+	defer func() {
+		ev.Done()
+		if s.link != nil {
+			s.link.readOn()
+		}
+	}()
 	e.held(ev, s.ctx, func(ctx context.Context) {
 		e.client.OnReadError(ctx, s.conn, &e.readMutex, s.restart, s.exit, err)
 	})
-	ev.Done()
-	if s.link != nil {
-		s.link.readOn()
-	}
 }
 
 func (e *WebsocketEngine) onClose(ev *core.Event) {
@@ -127,20 +131,22 @@ func (e *WebsocketEngine) onClose(ev *core.Event) {
 	var answer *wsclient.CloseMessageDetails
 	s.closed.Store(ev.Close())
 	details := closeDetails(s.closed.Load())
+	defer func() {
+		s.leave()
+		if answer == nil {
+			ev.Done()
+			return
+		}
+		if problem := unsendable(answer); problem != "" && details == nil {
+			e.complain("OnClose answered with a close message that cannot be sent: "+problem+"; 1001 is sent", s.id)
+			ev.Done()
+			return
+		}
+		ev.Closed(int(answer.CloseReason), answer.CloseMessage)
+	}()
 	e.held(ev, s.ctx, func(ctx context.Context) {
 		answer = e.client.OnClose(ctx, s.conn, &e.readMutex, details)
 	})
-	s.leave()
-	if answer == nil {
-		ev.Done()
-		return
-	}
-	if problem := unsendable(answer); problem != "" && details == nil {
-		e.complain("OnClose answered with a close message that cannot be sent: "+problem+"; 1001 is sent", s.id)
-		ev.Done()
-		return
-	}
-	ev.Closed(int(answer.CloseReason), answer.CloseMessage)
 }
 
 // unsendable says what is wrong with a close message (RFC 6455 sections 5.5.1 and 7.4).
@@ -161,8 +167,8 @@ func unsendable(m *wsclient.CloseMessageDetails) string {
 func (e *WebsocketEngine) onCloseError(ev *core.Event) {
 	err := e.core.Error(ev)
 	ctx := e.session.Load().values
+	defer ev.Done()
 	e.held(ev, ctx, func(ctx context.Context) { e.client.OnCloseError(ctx, err) })
-	ev.Done()
 }
 
 func (e *WebsocketEngine) onRestartError(ev *core.Event) {
@@ -176,11 +182,11 @@ func (e *WebsocketEngine) onRestartError(ev *core.Event) {
 	if ev.Flags()&abi.EventFlagsLast != 0 {
 		ctx = context.WithValue(ctx, lastAttempt{}, true)
 	}
+	defer ev.Done()
 	e.tracing.call(ev, ctx, func(ctx context.Context) error {
 		e.client.OnRestartError(ctx, r.exit, err, ev.Retry())
 		return nil
 	})
-	ev.Done()
 }
 
 type lastAttempt struct{}
@@ -200,26 +206,32 @@ func (a attempt) SetDelayMs(ms int64)                { a.SetDelay(ms) }
 func (a attempt) SetRetryDelayMs(ms int64)           { a.SetRetryDelay(ms) }
 
 func (e *WebsocketEngine) beforeAttempt(ev *core.Event) {
-	a := ev.Attempt()
-	err := e.client.(wsclient.BeforeAttemptInterface).BeforeAttempt(e.run.Load().ctx, attempt{a, e.core.LastError(a)})
-	a.Forget()
-	if err != nil {
-		e.core.Refuse(ev, err)
-		return
-	}
-	ev.Done()
+	a, err := ev.Attempt(), errGoexit
+	defer func() {
+		a.Forget()
+		if err != nil {
+			e.core.Refuse(ev, err)
+			return
+		}
+		ev.Done()
+	}()
+	err = e.client.(wsclient.BeforeAttemptInterface).BeforeAttempt(e.run.Load().ctx, attempt{a, e.core.LastError(a)})
 }
 
 func (e *WebsocketEngine) onStopped(ev *core.Event) {
 	r := e.run.Load()
 	r.err = e.core.Error(ev)
 	e.reason.Store(int32(ev.Status()))
+	defer e.stopped(ev, r)
 	e.tracing.call(ev, r.ctx, func(ctx context.Context) error {
 		if client, ok := e.client.(wsclient.OnStoppedInterface); ok {
 			client.OnStopped(ctx, r.err)
 		}
 		return nil
 	})
+}
+
+func (e *WebsocketEngine) stopped(ev *core.Event, r *run) {
 	r.end()
 	if s := e.session.Load(); s != nil {
 		s.end()

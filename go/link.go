@@ -302,8 +302,19 @@ func (l *link) addReader() {
 	}
 }
 
-// read is a reader: takes messages, from the queue or from the connection, and makes their callbacks.
+// read is a reader: takes messages, from the queue or from the connection, and makes their callbacks. One that ends its goroutine is replaced.
 func (l *link) read() {
+	inside := false
+	defer func() {
+		if inside {
+			l.mu.Lock()
+			l.callbacks--
+			l.readerLeaves()
+			l.mu.Lock()
+			l.addReader()
+			l.mu.Unlock()
+		}
+	}()
 	l.mu.Lock()
 	for !l.unwanted() {
 		var m message
@@ -324,9 +335,11 @@ func (l *link) read() {
 		if !ok {
 			continue
 		}
+		inside = true
 		l.mu.Unlock()
 		l.host.engine.tracing.adapterMessage(l.session, m)
 		l.mu.Lock()
+		inside = false
 		l.callbacks--
 		if l.stopToken != 0 || l.failure != nil {
 			l.mu.Unlock()

@@ -13,13 +13,15 @@ func (h *handler) Read(b *core.Batch, join func(*core.Batch)) {
 		b.Finish()
 		return
 	}
+	defer s.over(b)
+	defer b.Finish()
 	client, mutex, alone := e.client, &e.readMutex, e.readers == 1 // alone: there is nobody to call
 	for {
 		mutex.Lock()
 		at, ok := b.Take()
 		mutex.Unlock()
 		if !ok {
-			break
+			return
 		}
 		if b.Last(at) {
 			b.Finish() // no callback holds back what comes next
@@ -34,8 +36,6 @@ func (h *handler) Read(b *core.Batch, join func(*core.Batch)) {
 		kind, data := b.Message(at)
 		client.OnMessage(s.ctx, s.conn, mutex, s.restart, s.exit, s.id, wsadapters.MessageType(kind), data)
 	}
-	b.Finish()
-	s.over(b)
 }
 
 // begin makes b the batch that is being taken; false: the user reads the connection, and gets its messages first.

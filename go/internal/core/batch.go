@@ -83,6 +83,13 @@ func (b *Batch) Finish() {
 // Received is when the messages were read from the socket, in Unix nanoseconds.
 func (b *Batch) Received() int64 { return int64(b.ev.c.received_ns) }
 
+// release is a reader's end; the last one's frees the event.
+func (b *Batch) release() {
+	if b.refs.Add(-1) == 0 {
+		b.ev.free()
+	}
+}
+
 // deliver runs the readers of a batch, the first of them on this goroutine, and gives the event that the worker goes on with.
 func (e *Engine) deliver(ev *Event) *Event {
 	b := &ev.batch
@@ -108,15 +115,12 @@ func (e *Engine) join(b *Batch) {
 		return
 	}
 	b.refs.Add(1)
-	go func() {
-		c := enlist()
-		c.inside.Store(e)
+	go e.Call(func() {
+		defer func() {
+			C.wsc_event_leave(mine.c)
+			mine.free()
+			b.release()
+		}()
 		e.handler.Read(b, e.join)
-		C.wsc_event_leave(mine.c)
-		c.retire()
-		mine.free()
-		if b.refs.Add(-1) == 0 {
-			b.ev.free()
-		}
-	}()
+	})
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/wscengine/wscengine/go/internal/abi"
 )
 
-// Handler is who answers an engine's events, on goroutines of this package.
+// Handler is who answers an engine's events, on goroutines of this package. It does so also when a callback ends its goroutine (runtime.Goexit).
 type Handler interface {
 	// Handle answers an event that is no batch.
 	Handle(ev *Event)

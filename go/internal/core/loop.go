@@ -112,12 +112,30 @@ func newWorker(l *loop) *worker {
 // run takes events until there are none and another goroutine waits for the next.
 func (w *worker) run() {
 	w.caller = enlist()
-	defer w.caller.retire()
+	cut := true
+	defer func() {
+		if cut {
+			w.cut()
+		}
+		w.caller.retire()
+	}()
 	for w.next() {
 		w.loop.handover()
 		w.dispatch()
 	}
 	w.ev.free()
+	cut = false
+}
+
+// cut is for a callback that has ended its goroutine (runtime.Goexit, as failed assertions do) or panics: another takes over.
+func (w *worker) cut() {
+	if w.ev.Kind() == C.WSC_EVENT_BATCH {
+		C.shim_leave(w.ev.shim)
+		w.ev.batch.release()
+	} else {
+		w.ev.free() // the handler has answered it
+	}
+	go newWorker(w.loop).run()
 }
 
 func (w *worker) next() bool {

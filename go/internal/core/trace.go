@@ -56,18 +56,20 @@ func tracerOf(number C.uintptr_t) Tracer {
 // Traced runs f as the callback of a session event, inside its span; f gets the span's number, 0 when it has none, and says whether it failed.
 func (ev *Event) Traced(f func(span uintptr) (failed bool)) {
 	call := C.wsc_trace_begin(ev.c, nil)
-	status := C.int(C.WSC_OK)
-	if f(uintptr(C.shim_trace_span(call))) {
-		status = C.WSC_ERR_HOST
+	status := C.int(C.WSC_ERR_HOST) // if f does not return
+	defer func() { C.wsc_trace_end(call, status) }()
+	if !f(uintptr(C.shim_trace_span(call))) {
+		status = C.WSC_OK
 	}
-	C.wsc_trace_end(call, status)
 }
 
 // Traced runs f as the callback of one message of a batch, likewise.
 func (b *Batch) Traced(at uint32, f func(span uintptr)) {
 	call := C.wsc_trace_begin(b.ev.c, &b.records[at])
+	status := C.int(C.WSC_ERR_HOST) // if f does not return
+	defer func() { C.wsc_trace_end(call, status) }()
 	f(uintptr(C.shim_trace_span(call)))
-	C.wsc_trace_end(call, C.WSC_OK)
+	status = C.WSC_OK
 }
 
 func attributesOf(a *C.wsc_attribute, n C.size_t) []Attribute {
