@@ -31,8 +31,8 @@ type WebsocketEngine struct {
 	host      *host        // of any other
 
 	starts  sync.Mutex
-	core    *core.Engine
-	tracing *tracing
+	core    atomic.Pointer[core.Engine] // another, if there is a tracer provider by the time of a start
+	tracing atomic.Pointer[tracing]
 	run     atomic.Pointer[run] // the last, or the one to come
 	session atomic.Pointer[session]
 	reason  atomic.Int32 // of the last run that ended
@@ -127,16 +127,17 @@ func (e *WebsocketEngine) build() error {
 	if _, ok := e.client.(wsclient.BeforeAttemptInterface); ok {
 		s.Int(abi.OptionIdAskBeforeAttempt, 1)
 	}
-	e.tracing = newTracing(e)
+	made := newTracing(e)
 	var tracer core.Tracer
-	if e.tracing != nil {
-		tracer = e.tracing
+	if made != nil {
+		tracer = made
 	}
-	made, err := core.NewEngine(e.url, s, &handler{e}, tracer)
+	inner, err := core.NewEngine(e.url, s, &handler{e}, tracer)
 	if err != nil {
 		return err
 	}
-	e.core = made
+	e.core.Store(inner)
+	e.tracing.Store(made)
 	return nil
 }
 
@@ -149,15 +150,15 @@ func (e *WebsocketEngine) GetReadMutex() *sync.Mutex { return &e.readMutex }
 // IsStarted says whether a run is on, also between its sessions. It waits while the engine is starting or stopping, but not inside a callback: there
 // starting is true and stopping is false.
 func (e *WebsocketEngine) IsStarted() bool {
-	inside := e.core.Inside()
+	inside := e.core.Load().Inside()
 	for {
 		r := e.run.Load()
-		state := e.core.State()
+		state := e.core.Load().State()
 		switch {
 		case state == abi.StateStarting && !inside && r.started != nil:
 			<-r.started
 		case state == abi.StateStopping && !inside:
-			_ = e.core.Wait(context.Background())
+			_ = e.core.Load().Wait(context.Background())
 			time.Sleep(100 * time.Microsecond) // its last event is being answered
 		default:
 			return state != abi.StateStopped && state != abi.StateStopping
@@ -177,14 +178,14 @@ func (e *WebsocketEngine) Start(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return EngineStartError{err}
 	}
-	if e.core.Inside() {
+	if e.core.Load().Inside() {
 		return EngineStartError{inCallback("start")}
 	}
 	r, err := e.begin(ctx)
 	if err != nil {
 		return EngineStartError{err}
 	}
-	err = e.core.Start(ctx, e.tracing.parent(ctx))
+	err = e.core.Load().Start(ctx, e.tracing.Load().parent(ctx))
 	r.opening.Store(false)
 	if err != nil {
 		e.startFailed(r)
@@ -205,15 +206,15 @@ func (e *WebsocketEngine) begin(ctx context.Context) (*run, error) {
 	defer e.starts.Unlock()
 	before := e.run.Load()
 	if before.over() {
-		_ = e.core.Wait(ctx) // its last event may not be answered yet
+		_ = e.core.Load().Wait(ctx) // its last event may not be answered yet
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 	}
-	if before.opening.Load() || e.core.State() != abi.StateStopped {
+	if before.opening.Load() || e.core.Load().State() != abi.StateStopped {
 		return nil, badState("start", errStarted)
 	}
-	if e.tracing == nil && traced(e.provider) {
+	if e.tracing.Load() == nil && traced(e.provider) {
 		if err := e.build(); err != nil { // a provider has been set since
 			return nil, err
 		}
@@ -226,7 +227,7 @@ func (e *WebsocketEngine) begin(ctx context.Context) (*run, error) {
 		r.done = before.done // nobody has seen it closed yet
 	}
 	e.run.Store(r)
-	e.core.Attach()
+	e.core.Load().Attach()
 	return r, nil
 }
 
@@ -242,7 +243,7 @@ func (e *WebsocketEngine) startFailed(r *run) {
 	}
 	if !e.detachIfIdle() {
 		go func() { // of a start that was retried comes STOPPED; OnOpen may be running still
-			_ = e.core.Wait(context.Background())
+			_ = e.core.Load().Wait(context.Background())
 			e.detachIfIdle()
 		}()
 	}
@@ -255,10 +256,10 @@ func (e *WebsocketEngine) detachIfIdle() bool {
 	if !e.run.Load().failed.Load() {
 		return true // a new run needs it
 	}
-	if e.core.State() != abi.StateStopped || e.host != nil && !e.host.idle() {
+	if e.core.Load().State() != abi.StateStopped || e.host != nil && !e.host.idle() {
 		return false
 	}
-	e.core.Detach()
+	e.core.Load().Detach()
 	return true
 }
 
@@ -270,15 +271,15 @@ func (e *WebsocketEngine) Stop(ctx context.Context) error {
 	if ctx == nil {
 		return errNilContext
 	}
-	if e.core.Inside() {
-		e.core.Exit()
+	if e.core.Load().Inside() {
+		e.core.Load().Exit()
 		return nil
 	}
-	if r := e.run.Load(); e.core.State() == abi.StateStopped && !r.opening.Load() {
+	if r := e.run.Load(); e.core.Load().State() == abi.StateStopped && !r.opening.Load() {
 		return badState("stop", errNotStarted)
 	}
 	e.run.Load().stopping.Store(true)
-	return e.tracing.stop(ctx, e.core.Stop)
+	return e.tracing.Load().stop(ctx, e.core.Load().Stop)
 }
 
 // Wait blocks until the run has ended and none of its callbacks runs. The error says why it ended, nil after Stop and exit; or that ctx has.
@@ -286,10 +287,10 @@ func (e *WebsocketEngine) Wait(ctx context.Context) error {
 	if ctx == nil {
 		return errNilContext
 	}
-	if e.core.Inside() {
+	if e.core.Load().Inside() {
 		return inCallback("wait")
 	}
-	return e.core.Wait(ctx)
+	return e.core.Load().Wait(ctx)
 }
 
 // Done is closed when the run that is under way, or the next one, has ended.
@@ -305,10 +306,10 @@ func (e *WebsocketEngine) Err() error {
 }
 
 // Exit ends the run when the running callbacks have returned: the exit of callbacks, for everybody else.
-func (e *WebsocketEngine) Exit() { e.core.Exit() }
+func (e *WebsocketEngine) Exit() { e.core.Load().Exit() }
 
 // Restart ends the session that is open when the running callbacks have returned, and connects anew.
-func (e *WebsocketEngine) Restart() { e.core.Restart() }
+func (e *WebsocketEngine) Restart() { e.core.Load().Restart() }
 
 // Write sends one message on the session that is open. Between sessions it fails with an error that wraps net.ErrClosed, or waits with
 // SendWaitsForSession.
@@ -319,7 +320,7 @@ func (e *WebsocketEngine) Write(ctx context.Context, msgType wsadapters.MessageT
 	if e.host != nil {
 		return e.host.write(ctx, msgType, msg)
 	}
-	return e.tracing.write(ctx, msgType, msg, e.core.Write)
+	return e.tracing.Load().write(ctx, msgType, msg, e.core.Load().Write)
 }
 
 // State of an engine.
@@ -340,7 +341,7 @@ func (s State) String() string {
 }
 
 // State is the engine's, at once.
-func (e *WebsocketEngine) State() State { return State(e.core.State()) }
+func (e *WebsocketEngine) State() State { return State(e.core.Load().State()) }
 
 // StopReason is why a run ended.
 type StopReason int
@@ -368,7 +369,7 @@ type Stats = core.Stats
 
 // Stats gives the counters now.
 func (e *WebsocketEngine) Stats() Stats {
-	s := e.core.Stats()
+	s := e.core.Load().Stats()
 	if e.host != nil {
 		s.MessagesDropped = e.host.dropped.Load()
 		s.MessagesSent, s.BytesSent = e.host.sentMessages.Load(), e.host.sentBytes.Load()

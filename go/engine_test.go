@@ -545,13 +545,24 @@ func TestACallbackThatEndsItsGoroutineHasReturned(t *testing.T) {
 	})
 	for _, where := range []string{"read error", "close error"} {
 		t.Run(where, func(t *testing.T) {
-			bad := &faulty{dial: func() (*http.Response, error) { return nil, nil }, gone: make(chan struct{}), closeError: errors.New("odd"),
-				write: func() error { return nil },
-				read:  func() (wsadapters.MessageType, []byte, error) { return 0, nil, errors.New("odd") }}
 			c := &ending{where: where, ended: make(chan struct{})}
+			bad := &faulty{dial: func() (*http.Response, error) { return nil, nil }, write: func() error { return nil },
+				gone: make(chan struct{}), closeError: errors.New("odd")}
+			first := true
+			bad.read = func() (wsadapters.MessageType, []byte, error) {
+				if first && where == "read error" {
+					first = false
+					return wsadapters.NoMessage, nil, errors.New("odd")
+				}
+				<-bad.gone
+				return wsadapters.NoMessage, nil, wsadapters.WebsocketCloseError{Code: wsadapters.AbnormalClosure}
+			}
 			e := newEngine(t, &url.URL{Scheme: "ws", Host: "nowhere.invalid"}, bad, c, nil)
 			require.NoError(t, e.Start(within(t)))
-			_ = e.Stop(within(t)) // the read errors may have ended the run
+			if where == "read error" {
+				receive(t, c.ended)
+			}
+			require.NoError(t, e.Stop(within(t)))
 			receive(t, c.ended)
 			receive(t, e.Done())
 		})

@@ -57,7 +57,7 @@ func (e *WebsocketEngine) onOpen(ev *core.Event) {
 		s.callback(false)
 		if err != nil {
 			s.leave()
-			e.core.Refuse(ev, err)
+			e.core.Load().Refuse(ev, err)
 			return
 		}
 		if s.link != nil {
@@ -66,7 +66,7 @@ func (e *WebsocketEngine) onOpen(ev *core.Event) {
 		e.changed()
 		ev.Done()
 	}()
-	e.tracing.call(ev, ctx, func(ctx context.Context) error {
+	e.tracing.Load().call(ev, ctx, func(ctx context.Context) error {
 		err = e.client.OnOpen(ctx, ev.Response().HTTP(), s.conn, &e.readMutex, s.exit, ev.Flags()&abi.EventFlagsRestarting != 0)
 		return err
 	})
@@ -105,12 +105,12 @@ func (e *WebsocketEngine) held(ev *core.Event, ctx context.Context, f func(conte
 	}
 	e.readMutex.Lock()
 	defer e.readMutex.Unlock()
-	e.tracing.call(ev, ctx, func(ctx context.Context) error { f(ctx); return nil })
+	e.tracing.Load().call(ev, ctx, func(ctx context.Context) error { f(ctx); return nil })
 }
 
 func (e *WebsocketEngine) onReadError(ev *core.Event) {
 	s := e.session.Load()
-	err := e.core.Error(ev)
+	err := e.core.Load().Error(ev)
 	defer func() {
 		ev.Done()
 		if s.link != nil {
@@ -165,7 +165,7 @@ func unsendable(m *wsclient.CloseMessageDetails) string {
 }
 
 func (e *WebsocketEngine) onCloseError(ev *core.Event) {
-	err := e.core.Error(ev)
+	err := e.core.Load().Error(ev)
 	ctx := e.session.Load().values
 	defer ev.Done()
 	e.held(ev, ctx, func(ctx context.Context) { e.client.OnCloseError(ctx, err) })
@@ -175,7 +175,7 @@ func (e *WebsocketEngine) onRestartError(ev *core.Event) {
 	r := e.run.Load()
 	ctx, cancel := context.WithCancel(r.ctx)
 	defer cancel()
-	err := e.core.Error(ev)
+	err := e.core.Load().Error(ev)
 	if errors.Is(err, context.DeadlineExceeded) {
 		cancel()
 	}
@@ -183,7 +183,7 @@ func (e *WebsocketEngine) onRestartError(ev *core.Event) {
 		ctx = context.WithValue(ctx, lastAttempt{}, true)
 	}
 	defer ev.Done()
-	e.tracing.call(ev, ctx, func(ctx context.Context) error {
+	e.tracing.Load().call(ev, ctx, func(ctx context.Context) error {
 		e.client.OnRestartError(ctx, r.exit, err, ev.Retry())
 		return nil
 	})
@@ -210,20 +210,20 @@ func (e *WebsocketEngine) beforeAttempt(ev *core.Event) {
 	defer func() {
 		a.Forget()
 		if err != nil {
-			e.core.Refuse(ev, err)
+			e.core.Load().Refuse(ev, err)
 			return
 		}
 		ev.Done()
 	}()
-	err = e.client.(wsclient.BeforeAttemptInterface).BeforeAttempt(e.run.Load().ctx, attempt{a, e.core.LastError(a)})
+	err = e.client.(wsclient.BeforeAttemptInterface).BeforeAttempt(e.run.Load().ctx, attempt{a, e.core.Load().LastError(a)})
 }
 
 func (e *WebsocketEngine) onStopped(ev *core.Event) {
 	r := e.run.Load()
-	r.err = e.core.Error(ev)
+	r.err = e.core.Load().Error(ev)
 	e.reason.Store(int32(ev.Status()))
 	defer e.stopped(ev, r)
-	e.tracing.call(ev, r.ctx, func(ctx context.Context) error {
+	e.tracing.Load().call(ev, r.ctx, func(ctx context.Context) error {
 		if client, ok := e.client.(wsclient.OnStoppedInterface); ok {
 			client.OnStopped(ctx, r.err)
 		}
@@ -241,7 +241,7 @@ func (e *WebsocketEngine) stopped(ev *core.Event, r *run) {
 	if e.slot != nil {
 		e.slot.Release(e)
 	}
-	e.core.Detach()
+	e.core.Load().Detach()
 	close(r.done)
 	ev.Done()
 }
@@ -262,7 +262,7 @@ func (e *WebsocketEngine) log(ev *core.Event) {
 		return
 	}
 	record := slog.NewRecord(ev.Time(), levels[ev.Level()], ev.Text(), 0)
-	record.AddAttrs(slog.Uint64("engine_id", e.core.ID()), slog.String("subsystem", ev.Subsystem()))
+	record.AddAttrs(slog.Uint64("engine_id", e.core.Load().ID()), slog.String("subsystem", ev.Subsystem()))
 	if id := ev.SessionID(); id != "" {
 		record.AddAttrs(slog.String("session_id", id))
 	}
@@ -278,7 +278,7 @@ func (e *WebsocketEngine) log(ev *core.Event) {
 // complain tells of a misuse that is mended.
 func (e *WebsocketEngine) complain(text, session string) {
 	if e.opts.logger != nil {
-		e.opts.logger.Error(text, "engine_id", e.core.ID(), "session_id", session)
+		e.opts.logger.Error(text, "engine_id", e.core.Load().ID(), "session_id", session)
 	}
 }
 

@@ -111,10 +111,10 @@ func (h *host) dial(l *link, q question, target string) {
 	if err != nil {
 		l.abandon()
 		l.answered()
-		h.engine.core.Report(q.token, resp, err, status)
+		h.engine.core.Load().Report(q.token, resp, err, status)
 		return
 	}
-	if !l.dialed() || !h.engine.core.Report(q.token, resp, nil, status) { // given up meanwhile
+	if !l.dialed() || !h.engine.core.Load().Report(q.token, resp, nil, status) { // given up meanwhile
 		h.drop(l)
 	}
 	l.answered()
@@ -142,7 +142,7 @@ func statusOf(ctx context.Context, err error) int {
 // ping asks for a sign of life. While the queue is full nobody reads, and no pong could be seen: then the link is taken to be alive.
 func (h *host) ping(l *link, q question) {
 	if l == nil || !l.listens() {
-		h.engine.core.Report(q.token, nil, nil, abi.StatusOk)
+		h.engine.core.Load().Report(q.token, nil, nil, abi.StatusOk)
 		return
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, q.timeout)
@@ -154,7 +154,7 @@ func (h *host) ping(l *link, q question) {
 	if err != nil && !l.listens() {
 		err = nil
 	}
-	h.engine.core.Report(q.token, nil, err, statusOf(ctx, err))
+	h.engine.core.Load().Report(q.token, nil, err, statusOf(ctx, err))
 }
 
 // close sends the close message, and waits until nobody reads any more, so that the adapter can be dialed again.
@@ -164,7 +164,7 @@ func (h *host) close(l *link, q question, reason string) {
 	}
 	if l.abandon() {
 		l.answered()
-		h.engine.core.Report(q.token, nil, nil, abi.StatusOk) // it was still dialing, and closes itself
+		h.engine.core.Load().Report(q.token, nil, nil, abi.StatusOk) // it was still dialing, and closes itself
 		return
 	}
 	if q.timeout <= 0 {
@@ -181,7 +181,7 @@ func (h *host) close(l *link, q question, reason string) {
 	if err == nil {
 		err = l.out(ctx)
 	}
-	h.engine.core.Report(q.token, nil, err, statusOf(ctx, err))
+	h.engine.core.Load().Report(q.token, nil, err, statusOf(ctx, err))
 }
 
 // abandonAfter is how long a link that was given up may take to close: enough to send what needs no waiting.

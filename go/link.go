@@ -201,7 +201,7 @@ func (l *link) closing() {
 
 // unwanted: the session is over, or about to be. The lock is held.
 func (l *link) unwanted() bool {
-	return l.stopped || atomic.LoadUint32(l.host.engine.core.Control()) != 0
+	return l.stopped || atomic.LoadUint32(l.host.engine.core.Load().Control()) != 0
 }
 
 // settle tells the core what it waits for: that no callback runs; that the connection has failed, once all that came before was taken.
@@ -217,7 +217,7 @@ func (l *link) settle() {
 	l.mu.Unlock()
 	if token != 0 {
 		l.reportLife()
-		l.host.engine.core.Report(token, nil, nil, abi.StatusOk)
+		l.host.engine.core.Load().Report(token, nil, nil, abi.StatusOk)
 	}
 	if failed {
 		l.reportFailure(failure, user)
@@ -236,7 +236,7 @@ func (l *link) reportFailure(err error, user *ownClose) {
 	case errors.Is(err, net.ErrClosed):
 		status, code = abi.StatusErrClosed, int(wsadapters.AbnormalClosure)
 	}
-	l.host.engine.core.ReportRead(l.session.epoch, err, reason, status, code)
+	l.host.engine.core.Load().ReportRead(l.session.epoch, err, reason, status, code)
 }
 
 // reportLife tells the core of messages since the last time: they are signs of life.
@@ -246,7 +246,7 @@ func (l *link) reportLife() {
 	l.told, l.bytes = l.messages, 0
 	l.mu.Unlock()
 	if messages != 0 && l.session != nil {
-		l.host.engine.core.ReportAlive(l.session.epoch, messages, bytes)
+		l.host.engine.core.Load().ReportAlive(l.session.epoch, messages, bytes)
 	}
 }
 
@@ -298,7 +298,7 @@ func (l *link) front() message {
 func (l *link) addReader() {
 	if l.accepted && l.state == linkOpen && l.readers < l.host.engine.readers && !l.unwanted() {
 		l.readers++
-		go l.host.engine.core.Call(l.read)
+		go l.host.engine.core.Load().Call(l.read)
 	}
 }
 
@@ -337,7 +337,7 @@ func (l *link) read() {
 		}
 		inside = true
 		l.mu.Unlock()
-		l.host.engine.tracing.adapterMessage(l.session, m)
+		l.host.engine.tracing.Load().adapterMessage(l.session, m)
 		l.mu.Lock()
 		inside = false
 		l.callbacks--

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
@@ -144,6 +145,28 @@ func TestNoProviderMakesNoSpans(t *testing.T) {
 			require.NoError(t, e.Stop(within(t)))
 		})
 	}
+}
+
+func TestAGlobalProviderThatComesLaterCountsFromTheNextStart(t *testing.T) {
+	t.Cleanup(func() { otel.SetTracerProvider(noop.NewTracerProvider()) })
+	everyAdapter(t, func(t *testing.T, conn adapterI) {
+		otel.SetTracerProvider(noop.NewTracerProvider())
+		e := newEngine(t, echo(t), conn, &client{}, nil)
+		exporter := tracetest.NewInMemoryExporter()
+		otel.SetTracerProvider(sdk.NewTracerProvider(sdk.WithSyncer(exporter)))
+		asked := make(chan struct{})
+		go func() { // others may ask meanwhile
+			defer close(asked)
+			for range 1000 {
+				e.State()
+				e.Stats()
+			}
+		}()
+		require.NoError(t, e.Start(within(t)))
+		require.NoError(t, e.Stop(within(t)))
+		receive(t, asked)
+		find(t, exporter.GetSpans(), "wscengine.start")
+	})
 }
 
 func TestADecoratedAdapterTellsOnce(t *testing.T) {

@@ -15,7 +15,7 @@ func (h *handler) Read(b *core.Batch, join func(*core.Batch)) {
 	}
 	defer s.over(b)
 	defer b.Finish()
-	client, mutex, alone := e.client, &e.readMutex, e.readers == 1 // alone: there is nobody to call
+	client, mutex, tracing, alone := e.client, &e.readMutex, e.tracing.Load(), e.readers == 1 // alone: there is nobody to call
 	for {
 		mutex.Lock()
 		at, ok := b.Take()
@@ -29,8 +29,8 @@ func (h *handler) Read(b *core.Batch, join func(*core.Batch)) {
 			alone = true // one reader calls one more
 			join(b)
 		}
-		if e.tracing != nil {
-			e.tracing.message(s, b, at)
+		if tracing != nil {
+			tracing.message(s, b, at)
 			continue
 		}
 		kind, data := b.Message(at)

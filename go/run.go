@@ -38,7 +38,7 @@ func newRun(e *WebsocketEngine, ctx context.Context) *run {
 // exit ends this run, never a later one.
 func (r *run) exit() {
 	if r.engine.run.Load() == r {
-		r.engine.core.Exit()
+		r.engine.core.Load().Exit()
 	}
 }
 
@@ -82,8 +82,8 @@ func newSession(e *WebsocketEngine, r *run, ev *core.Event) *session {
 		s.link = e.host.opened(s)
 		s.conn = s.link
 	}
-	if e.tracing != nil && (e.host == nil || !e.host.traced) {
-		s.conn = e.tracing.decorate(s.conn)
+	if t := e.tracing.Load(); t != nil && (e.host == nil || !e.host.traced) {
+		s.conn = t.decorate(s.conn)
 	}
 	return s
 }
@@ -122,7 +122,7 @@ func (s *session) take(ctx context.Context) (after func(), err error) {
 	}
 	return func() {
 		if paused {
-			s.engine.core.Resume()
+			s.engine.core.Load().Resume()
 		}
 		<-s.pausing
 		read()
@@ -140,7 +140,7 @@ func (s *session) pause(ctx context.Context) (paused bool, err error) {
 	if free {
 		return false, nil
 	}
-	err = s.engine.core.Pause(ctx)
+	err = s.engine.core.Load().Pause(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cancelPause = nil
