@@ -91,6 +91,8 @@ type strict struct {
 	mu     sync.Mutex
 	over   chan struct{} // of the connection that is open
 	faults atomic.Int32
+	reads  atomic.Int32
+	closed func() // called when Read is out, before Close returns
 }
 
 func (s *strict) Dial(context.Context, url.URL) (*http.Response, error) {
@@ -108,6 +110,7 @@ func (s *strict) Read(ctx context.Context) (wsadapters.MessageType, []byte, erro
 	s.mu.Lock()
 	over := s.over
 	s.mu.Unlock()
+	s.reads.Add(1)
 	select {
 	case <-over:
 	case <-ctx.Done():
@@ -124,6 +127,9 @@ func (s *strict) Close(context.Context, wsadapters.StatusCode, string) error {
 	}
 	close(s.over)
 	s.over = nil
+	if s.closed != nil {
+		s.closed()
+	}
 	return nil
 }
 
@@ -149,4 +155,17 @@ func TestStartsThatAreGivenUpLeaveAnAdapterClosed(t *testing.T) {
 		return conn.over == nil
 	}, 20*time.Second, time.Millisecond)
 	require.Zero(t, conn.faults.Load(), "it was dialed while open, or closed while it was not")
+}
+
+func TestStopReturnsAfterTheAdaptersClose(t *testing.T) {
+	var returns atomic.Bool
+	conn := &strict{closed: func() {
+		time.Sleep(20 * time.Millisecond)
+		returns.Store(true)
+	}}
+	e := newEngine(t, &url.URL{Scheme: "ws", Host: "nowhere.invalid"}, conn, &client{}, nil)
+	require.NoError(t, e.Start(within(t)))
+	require.Eventually(t, func() bool { return conn.reads.Load() > 0 }, 20*time.Second, time.Millisecond)
+	require.NoError(t, e.Stop(within(t)))
+	require.True(t, returns.Load())
 }

@@ -211,7 +211,7 @@ func (l *link) settle() {
 	if l.callbacks == 0 {
 		token, l.stopToken = l.stopToken, 0
 	}
-	failed := l.failure != nil && !l.reported && len(l.queue) == 0
+	failed := l.failure != nil && !l.reported && len(l.queue) == 0 && !l.closed // of a close it is the answer that tells
 	l.reported = l.reported || failed
 	failure, user := l.failure, l.user
 	l.mu.Unlock()
