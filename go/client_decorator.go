@@ -120,6 +120,17 @@ func (d *websocketClientInstrumentationDecorator) OnRestartError(ctx context.Con
 	d.decorated.OnRestartError(ctx, exit, err, retryCount)
 }
 
+// undecorated is the client inside, which may have more callbacks than the decorator tells of.
+func undecorated(client wsclient.WebsocketClientInterface) wsclient.WebsocketClientInterface {
+	for {
+		decorator, ok := client.(*websocketClientInstrumentationDecorator)
+		if !ok {
+			return client
+		}
+		client = decorator.decorated
+	}
+}
+
 // isNil is true for nil and for a nil pointer in an interface.
 func isNil(v any) bool {
 	if v == nil {

@@ -124,7 +124,7 @@ func (e *WebsocketEngine) build() error {
 	}
 	s.Add(e.opts.settings)
 	s.Int(abi.OptionIdHostAdapter, number(e.host != nil))
-	if _, ok := e.client.(wsclient.BeforeAttemptInterface); ok {
+	if _, ok := undecorated(e.client).(wsclient.BeforeAttemptInterface); ok {
 		s.Int(abi.OptionIdAskBeforeAttempt, 1)
 	}
 	made := newTracing(e)

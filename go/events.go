@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"net/http"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -51,6 +52,12 @@ func (e *WebsocketEngine) onOpen(ev *core.Event) {
 	}
 	ctx, cancel := e.openContext(r, s)
 	defer cancel()
+	var resp *http.Response
+	if s.link != nil {
+		resp = s.link.takeResponse() // the adapter's very own
+	} else {
+		resp = ev.Response().HTTP()
+	}
 	err := errGoexit
 	s.callback(true)
 	defer func() {
@@ -67,7 +74,7 @@ func (e *WebsocketEngine) onOpen(ev *core.Event) {
 		ev.Done()
 	}()
 	e.tracing.Load().call(ev, ctx, func(ctx context.Context) error {
-		err = e.client.OnOpen(ctx, ev.Response().HTTP(), s.conn, &e.readMutex, s.exit, ev.Flags()&abi.EventFlagsRestarting != 0)
+		err = e.client.OnOpen(ctx, resp, s.conn, &e.readMutex, s.exit, ev.Flags()&abi.EventFlagsRestarting != 0)
 		return err
 	})
 }
@@ -215,7 +222,7 @@ func (e *WebsocketEngine) beforeAttempt(ev *core.Event) {
 		}
 		ev.Done()
 	}()
-	err = e.client.(wsclient.BeforeAttemptInterface).BeforeAttempt(e.run.Load().ctx, attempt{a, e.core.Load().LastError(a)})
+	err = undecorated(e.client).(wsclient.BeforeAttemptInterface).BeforeAttempt(e.run.Load().ctx, attempt{a, e.core.Load().LastError(a)})
 }
 
 func (e *WebsocketEngine) onStopped(ev *core.Event) {
@@ -224,7 +231,7 @@ func (e *WebsocketEngine) onStopped(ev *core.Event) {
 	e.reason.Store(int32(ev.Status()))
 	defer e.stopped(ev, r)
 	e.tracing.Load().call(ev, r.ctx, func(ctx context.Context) error {
-		if client, ok := e.client.(wsclient.OnStoppedInterface); ok {
+		if client, ok := undecorated(e.client).(wsclient.OnStoppedInterface); ok {
 			client.OnStopped(ctx, r.err)
 		}
 		return nil

@@ -114,7 +114,7 @@ func (h *host) dial(l *link, q question, target string) {
 		h.engine.core.Load().Report(q.token, resp, err, status)
 		return
 	}
-	if !l.dialed() || !h.engine.core.Load().Report(q.token, resp, nil, status) { // given up meanwhile
+	if !l.dialed(resp) || !h.engine.core.Load().Report(q.token, resp, nil, status) { // given up meanwhile
 		h.drop(l)
 	}
 	l.answered()

@@ -13,8 +13,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
 
+	wscengine "github.com/wscengine/wscengine/go"
 	"github.com/wscengine/wscengine/go/wsadapters"
+	"github.com/wscengine/wscengine/go/wsclient"
 )
 
 func TestAnEngineWhoseStartFailedIsCollected(t *testing.T) {
@@ -169,3 +173,62 @@ func TestStopReturnsAfterTheAdaptersClose(t *testing.T) {
 	require.NoError(t, e.Stop(within(t)))
 	require.True(t, returns.Load())
 }
+
+func TestOnOpenGetsTheAdaptersOwnResponse(t *testing.T) {
+	mine, got := &http.Response{StatusCode: http.StatusSwitchingProtocols, Request: &http.Request{}}, make(chan *http.Response, 1)
+	conn := &responding{response: mine}
+	e := newEngine(t, &url.URL{Scheme: "ws", Host: "nowhere.invalid"}, conn, &opener{got: got}, nil)
+	require.NoError(t, e.Start(within(t)))
+	require.Same(t, mine, receive(t, got))
+	require.NoError(t, e.Stop(within(t)))
+}
+
+type responding struct {
+	strict
+	response *http.Response
+}
+
+func (r *responding) Dial(ctx context.Context, target url.URL) (*http.Response, error) {
+	_, err := r.strict.Dial(ctx, target)
+	return r.response, err
+}
+
+type opener struct {
+	wsclient.NoopClient
+	got chan *http.Response
+}
+
+func (o *opener) OnOpen(_ context.Context, resp *http.Response, _ adapterI, _ *sync.Mutex, _ context.CancelFunc, _ bool) error {
+	o.got <- resp
+	return nil
+}
+
+func TestADecoratedClientKeepsItsOtherCallbacks(t *testing.T) {
+	for name, provider := range map[string]trace.TracerProvider{"untraced": nil, "traced": sdk.NewTracerProvider()} {
+		t.Run(name, func(t *testing.T) {
+			c := &hooked{asked: make(chan struct{}, 1), stopped: make(chan struct{}, 1)}
+			decorated, err := wscengine.NewWebsocketClientInstrumentationDecorator(c, provider)
+			require.NoError(t, err)
+			twice, err := wscengine.NewWebsocketClientInstrumentationDecorator(decorated, provider)
+			require.NoError(t, err)
+			e, err := wscengine.NewWebsocketEngine(echo(t), adapters["wslay"](), twice, nil, provider)
+			require.NoError(t, err)
+			require.NoError(t, e.Start(within(t)))
+			receive(t, c.asked)
+			require.NoError(t, e.Stop(within(t)))
+			receive(t, c.stopped)
+		})
+	}
+}
+
+type hooked struct {
+	wsclient.NoopClient
+	asked, stopped chan struct{}
+}
+
+func (h *hooked) BeforeAttempt(context.Context, wsclient.Attempt) error {
+	h.asked <- struct{}{}
+	return nil
+}
+
+func (h *hooked) OnStopped(context.Context, error) { h.stopped <- struct{}{} }

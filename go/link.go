@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 
@@ -21,6 +22,7 @@ import (
 type link struct {
 	host        *host
 	session     *session
+	response    *http.Response // of its dial
 	predecessor *link
 	ctx         context.Context
 	end         context.CancelFunc
@@ -83,14 +85,23 @@ func newLink(h *host, predecessor *link) *link {
 // ---- life ----
 
 // dialed: the adapter has a connection; false: nobody wants it any more.
-func (l *link) dialed() bool {
+func (l *link) dialed(resp *http.Response) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.state != linkDialing {
 		return false
 	}
-	l.state = linkOpen
+	l.state, l.response = linkOpen, resp
 	return true
+}
+
+// takeResponse gives the answer to the dial to whom it is for, and keeps it no longer.
+func (l *link) takeResponse() *http.Response {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	resp := l.response
+	l.response = nil
+	return resp
 }
 
 // abandon gives up a dial that is under way or has failed; false: it has succeeded.

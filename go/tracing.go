@@ -57,9 +57,7 @@ func newTracing(e *WebsocketEngine) *tracing {
 	if p == nil {
 		p = otel.GetTracerProvider()
 	}
-	if decorated, ok := e.client.(*websocketClientInstrumentationDecorator); ok {
-		e.client = decorated.decorated // its spans are made here
-	}
+	e.client = undecorated(e.client) // its spans are made here
 	return &tracing{engine: e, provider: p, tracer: p.Tracer(telemetry.TracerName)}
 }
 

@@ -11,8 +11,9 @@ import (
 
 // WebsocketConnectionAdapterInterface is one object that can be dialed again and again, one connection at a time.
 //
-// Write, Ping and Close may be called while a Read waits, from any goroutine. The engine calls Read from one goroutine at a time. An
-// implementation that panics has failed with the panic as its error.
+// Write, Ping and Close may be called while a Read waits, from any goroutine. The engine calls Read from one goroutine at a time,
+// and Dial not before an earlier Dial, Read and Close have returned. An implementation that panics when the engine calls it has failed with the
+// panic as its error.
 type WebsocketConnectionAdapterInterface interface {
 	// Dial opens a connection to target and blocks until the handshake is done.
 	//

@@ -18,7 +18,8 @@ type CloseMessageDetails struct {
 }
 
 // WebsocketClientInterface is the callbacks of one engine. For each session that opens: OnOpen, then OnMessage and OnReadError, then OnClose and
-// perhaps OnCloseError; between sessions OnRestartError for each attempt that failed. A panic in a callback is the program's own.
+// perhaps OnCloseError; between sessions OnRestartError for each attempt that failed. A panic in a callback is the program's own; one that ends its
+// goroutine (runtime.Goexit, as a failed assertion of a test does) has returned, OnOpen with an error.
 //
 // conn is the session's own view of the connection: it works as long as the session does, and never touches a later one. ctx carries the
 // callback's span and what Start's context carries; it ends with the session.

@@ -10,7 +10,8 @@ import (
 	"github.com/wscengine/wscengine/go/wsadapters"
 )
 
-// WebsocketClientMock is a testify mock of the callbacks.
+// WebsocketClientMock is a testify mock of the callbacks. testify prints what it is called with, the read mutex too, which the race detector sees
+// when other readers lock it: test with ReaderRoutinesCount 1 under -race.
 type WebsocketClientMock struct {
 	mock.Mock
 }
