@@ -143,6 +143,7 @@ func TestAdaptersAloneObeyTheirContexts(t *testing.T) {
 		resp, err := conn.Dial(within(t), *u)
 		require.NoError(t, err)
 		require.Equal(t, http.StatusSwitchingProtocols, resp.StatusCode)
+		require.NotNil(t, resp.Body)
 		require.NotNil(t, conn.GetUnderlyingWebsocketConnection())
 		_, err = conn.Dial(within(t), *u)
 		require.Error(t, err, "it is open already")

@@ -78,6 +78,7 @@ func (a *NhooyrWebsocketConnectionAdapter) Dial(ctx context.Context, target url.
 		return resp, err
 	}
 	conn.SetReadLimit(-1)
+	resp.Body = http.NoBody // the library leaves nil, which net/http promises not to
 	l := &link{conn: conn}
 	if under := socket.Load(); under != nil {
 		l.socket = *under
