@@ -54,29 +54,6 @@ func (a *Attempt) URL() string {
 	return C.GoString(C.wsc_attempt_url(a.c))
 }
 
-// Headers as "Name: value".
-func (a *Attempt) Headers() []string {
-	return a.list(func(i C.size_t) *C.char { return C.wsc_attempt_header(a.c, i) })
-}
-
-// Subprotocols in order of preference.
-func (a *Attempt) Subprotocols() []string {
-	return a.list(func(i C.size_t) *C.char { return C.wsc_attempt_subprotocol(a.c, i) })
-}
-
-func (a *Attempt) list(at func(C.size_t) *C.char) (out []string) {
-	if a.c == nil {
-		return nil
-	}
-	for i := C.size_t(0); ; i++ {
-		text := at(i)
-		if text == nil {
-			return out
-		}
-		out = append(out, C.GoString(text))
-	}
-}
-
 func (a *Attempt) set(value string, f func(*C.char, **C.wsc_error) C.int) error {
 	if a.c == nil {
 		return NewError(C.WSC_ERR_STATE, "the attempt is over")

@@ -39,27 +39,6 @@ func (s *Settings) Add(other *Settings) {
 	}
 }
 
-// Get is the value of an INT or BOOL that was set last; false when none was.
-func (s *Settings) Get(id int) (int64, bool) {
-	for i := len(s.ints) - 1; i >= 0; i-- {
-		if s.ints[i].id == id {
-			return s.ints[i].value, true
-		}
-	}
-	return 0, false
-}
-
-// Validate gives one error that names every violation, or nil.
-func (s *Settings) Validate() error {
-	o, err := s.open()
-	if err != nil {
-		return err
-	}
-	defer C.wsc_options_free(o)
-	var e *C.wsc_error
-	return taken(C.wsc_options_validate(o, &e), &e, nil)
-}
-
 // open makes the C options; the caller frees them.
 func (s *Settings) open() (*C.wsc_options, error) {
 	o := C.wsc_options_new()
