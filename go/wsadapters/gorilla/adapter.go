@@ -33,7 +33,7 @@ var _ wsadapters.WebsocketConnectionAdapterInterface = (*GorillaWebsocketConnect
 // link is one connection.
 type link struct {
 	conn    *websocket.Conn
-	reading sync.Mutex // of who reads
+	reading chan struct{} // has an element while somebody reads
 	writing sync.Mutex
 	over    chan struct{} // closed with the connection
 	end     sync.Once
@@ -66,7 +66,7 @@ func (a *GorillaWebsocketConnectionAdapter) Dial(ctx context.Context, target url
 	if err != nil {
 		return resp, err
 	}
-	l := &link{conn: conn, over: make(chan struct{}), pings: map[string]chan struct{}{}}
+	l := &link{conn: conn, reading: make(chan struct{}, 1), over: make(chan struct{}), pings: map[string]chan struct{}{}}
 	conn.SetPongHandler(l.ponged)
 	if !a.link.CompareAndSwap(nil, l) {
 		_ = conn.Close()
@@ -173,8 +173,8 @@ func (l *link) awaitClose(ctx context.Context, until time.Time) error {
 	_ = l.conn.SetReadDeadline(until)
 	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	l.reading.Lock() // a Read that is under way sees the close message, and ends the connection
-	defer l.reading.Unlock()
+	l.reading <- struct{}{} // a Read that is under way sees the close message, and ends the connection
+	defer func() { <-l.reading }()
 	for !l.closed.Load() {
 		select {
 		case <-l.over:
@@ -255,10 +255,14 @@ func (a *GorillaWebsocketConnectionAdapter) Read(ctx context.Context) (wsadapter
 	if err != nil {
 		return wsadapters.NoMessage, nil, err
 	}
-	l.reading.Lock()
+	select {
+	case l.reading <- struct{}{}:
+	case <-ctx.Done():
+		return wsadapters.NoMessage, nil, fmt.Errorf("gorilla: another read is under way: %w", ctx.Err())
+	}
 	l.obey(ctx)
 	kind, msg, err := l.conn.ReadMessage()
-	l.reading.Unlock()
+	<-l.reading
 	if err == nil {
 		return wsadapters.MessageType(kind), msg, nil
 	}

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"sync"
 	"sync/atomic"
 
 	"github.com/coder/websocket"
@@ -29,8 +28,8 @@ var _ wsadapters.WebsocketConnectionAdapterInterface = (*NhooyrWebsocketConnecti
 // link is one connection.
 type link struct {
 	conn    *websocket.Conn
-	socket  net.Conn   // under it; nil with a client of the user's
-	reading sync.Mutex // the library's reads come one at a time
+	socket  net.Conn      // under it; nil with a client of the user's
+	reading chan struct{} // has an element while somebody reads: the library's reads come one at a time
 }
 
 // socketKey is of the place, in a dial's context, where the socket that it opens is noted.
@@ -79,7 +78,7 @@ func (a *NhooyrWebsocketConnectionAdapter) Dial(ctx context.Context, target url.
 	}
 	conn.SetReadLimit(-1)
 	resp.Body = http.NoBody // the library leaves nil, which net/http promises not to
-	l := &link{conn: conn}
+	l := &link{conn: conn, reading: make(chan struct{}, 1)}
 	if under := socket.Load(); under != nil {
 		l.socket = *under
 	}
@@ -136,12 +135,6 @@ func (a *NhooyrWebsocketConnectionAdapter) Ping(ctx context.Context) error {
 	return l.conn.Ping(ctx)
 }
 
-func (l *link) read(ctx context.Context) (websocket.MessageType, []byte, error) {
-	l.reading.Lock()
-	defer l.reading.Unlock()
-	return l.conn.Read(ctx)
-}
-
 // Read gives the next message. A read whose context ends closes the connection: the library's reads cannot be given up.
 func (a *NhooyrWebsocketConnectionAdapter) Read(ctx context.Context) (wsadapters.MessageType, []byte, error) {
 	if err := ctx.Err(); err != nil {
@@ -151,7 +144,13 @@ func (a *NhooyrWebsocketConnectionAdapter) Read(ctx context.Context) (wsadapters
 	if err != nil {
 		return wsadapters.NoMessage, nil, err
 	}
-	kind, msg, err := l.read(ctx)
+	select {
+	case l.reading <- struct{}{}:
+	case <-ctx.Done():
+		return wsadapters.NoMessage, nil, fmt.Errorf("nhooyr: another read is under way: %w", ctx.Err())
+	}
+	kind, msg, err := l.conn.Read(ctx)
+	<-l.reading
 	if err == nil {
 		return wsadapters.MessageType(kind), msg, nil
 	}
