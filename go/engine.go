@@ -158,12 +158,19 @@ func (e *WebsocketEngine) IsStarted() bool {
 		case state == abi.StateStarting && !inside && r.started != nil:
 			<-r.started
 		case state == abi.StateStopping && !inside:
-			_ = e.core.Load().Wait(context.Background())
+			e.waitBriefly()
 			time.Sleep(100 * time.Microsecond) // its last event is being answered
 		default:
 			return state != abi.StateStopped && state != abi.StateStopping
 		}
 	}
+}
+
+// waitBriefly waits for the end of the run, but not for long: by now it may be a newer one, which goes on.
+func (e *WebsocketEngine) waitBriefly() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	_ = e.core.Load().Wait(ctx)
 }
 
 // Start connects, calls OnOpen and returns when that has. ctx is the parent of every context of the run: its values and its span are theirs; that it
@@ -242,9 +249,10 @@ func (e *WebsocketEngine) startFailed(r *run) {
 		e.slot.Release(e)
 	}
 	if !e.detachIfIdle() {
-		go func() { // of a start that was retried comes STOPPED; OnOpen may be running still
-			_ = e.core.Load().Wait(context.Background())
-			e.detachIfIdle()
+		go func() { // of a start that was retried comes STOPPED; OnOpen may be running still; the last answer lets go too
+			for !e.detachIfIdle() && e.core.Load().State() != abi.StateStopped {
+				e.waitBriefly()
+			}
 		}()
 	}
 }

@@ -654,3 +654,56 @@ func TestLogRecordsReachSlog(t *testing.T) {
 type writer func([]byte)
 
 func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }
+
+func TestEverythingAtOnce(t *testing.T) {
+	everyAdapter(t, func(t *testing.T, conn adapterI) {
+		var inside atomic.Int32
+		e := newEngine(t, echo(t), conn, &client{
+			onMessage: func(_ context.Context, _ adapterI, restart, exit context.CancelFunc, msg []byte) {
+				inside.Add(1)
+				defer inside.Add(-1)
+				switch string(msg) {
+				case "restart":
+					restart()
+				case "exit":
+					exit()
+				}
+			},
+		}, func(o *optionsT) { o.StableAfterMs = 1 })
+		write := func(ctx context.Context, text string) { _ = e.Write(ctx, wsadapters.Text, []byte(text)) }
+		var everybody sync.WaitGroup
+		for _, do := range []func(context.Context){
+			func(ctx context.Context) { _ = e.Start(ctx) },
+			func(ctx context.Context) { _ = e.Start(ctx) },
+			func(ctx context.Context) { _ = e.Stop(ctx) },
+			func(ctx context.Context) { write(ctx, "hello") },
+			func(ctx context.Context) { write(ctx, "restart") },
+			func(ctx context.Context) { write(ctx, "exit") },
+			func(ctx context.Context) { _ = conn.Ping(ctx) },
+			func(ctx context.Context) { _ = conn.Close(ctx, wsadapters.NormalClosure, "") },
+			func(ctx context.Context) { e.Restart() },
+			func(ctx context.Context) { _, _, _, _ = e.IsStarted(), e.State(), e.Stats(), e.Err() },
+			func(ctx context.Context) {
+				e.GetReadMutex().Lock()
+				defer e.GetReadMutex().Unlock()
+				_, _, _ = conn.Read(ctx)
+			},
+		} {
+			everybody.Add(1)
+			go func() {
+				defer everybody.Done()
+				for range 100 {
+					ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+					do(ctx)
+					cancel()
+				}
+			}()
+		}
+		everybody.Wait()
+		_ = e.Stop(within(t)) // it may have stopped
+		require.Equal(t, wscengine.StateStopped, e.State())
+		require.Zero(t, inside.Load())
+		require.NoError(t, e.Start(within(t)))
+		require.NoError(t, e.Stop(within(t)))
+	})
+}
