@@ -5,6 +5,7 @@ import logging
 import ssl
 import subprocess
 import threading
+import time
 
 import pytest
 import wscengine
@@ -120,10 +121,44 @@ def test_what_is_no_message_is_refused(server):
                 engine.send_many(["good", wrong])
         with pytest.raises(UnicodeEncodeError):
             engine.send("\ud800")
+        with pytest.raises(UnicodeEncodeError):
+            engine.send_many(["good", "\ud800"])
+        assert engine.stats.messages_sent == 0
         engine.send(bytearray(b"x"))
         engine.send(memoryview(b"x"))
-    with pytest.raises(wscengine.ClosedError):
-        engine.send("x")
+        engine.send_many([bytearray(b"x"), memoryview(b"xyz")[::2]])
+        engine.send_many([])
+        assert (engine.stats.messages_sent, engine.stats.bytes_sent) == (4, 5)
+    for send in (lambda: engine.send("x"), lambda: engine.send_many(["x"])):
+        with pytest.raises(wscengine.ClosedError):
+            send()
+
+
+def test_send_many_waits_for_room_and_keeps_the_order(server):
+    """From two threads at once, into a queue that holds a few of them."""
+    client, count = Recorder(), 3000
+    with wscengine.Engine(server().url, client, send_queue_bytes=1 << 12) as engine:
+        parts = [[f"{part} {i} {'x' * (i % 300)}" for i in range(count)] for part in range(2)]
+        threads = [threading.Thread(target=engine.send_many, args=(part,)) for part in parts]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        until(lambda: len(client.messages) == 2 * count)
+    assert [[m for m in client.messages if m.startswith(f"{part} ")] for part in range(2)] == parts
+
+
+def test_send_many_obeys_its_timeout(server):
+    deaf = threading.Event()
+    full = server(lambda _: deaf.wait(PATIENCE), close_timeout=0.1)
+    with wscengine.Engine(full.url, send_queue_bytes=1 << 16, close_timeout=0.1) as engine:
+        began = time.monotonic()
+        with pytest.raises(wscengine.TimeoutError):
+            engine.send_many([b"x" * 50_000] * 1000, timeout=0.3)
+        assert 0.25 < time.monotonic() - began < PATIENCE
+        with pytest.raises(wscengine.QueueFullError):
+            engine.send_many([b"x" * 50_000] * 1000, timeout=0)
+        deaf.set()
 
 
 def test_a_hundred_megabytes(server):

@@ -23,6 +23,7 @@ INTERRUPTED = {
     "read": "with engine.paused(): engine.session.read()",
     "ping": "freeze(int(sys.argv[2])); engine.ping()",
     "send": "freeze(int(sys.argv[2]))\n    while True: engine.send(b'x' * 1_000_000)",
+    "send_many": "freeze(int(sys.argv[2])); engine.send_many([b'x' * 10_000] * 10_000)",
     "request": "engine.request('x', lambda m: False)",
 }
 

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from . import _batch
 from ._abi import EventFlags, EventType, LogLevel, MessageType, State, Status, StopReason
 from ._core import ffi, lib
 from ._native import NULL, Deadline, address, call, sized, text
 from .client import Client, overrides
 from .errors import ClosedError, Error, HostError, Kept, StartError, error_of
 from .options import make_options
-from .session import Attempt, Close, Message, Response, SessionBase, shown
+from .session import ENGINE_WRITE, Attempt, Close, Message, Response, SessionBase, shown
 
 if TYPE_CHECKING:
     from ._core import CData
@@ -194,7 +195,7 @@ class EngineBase:
             self._trace.configure(configured)
         call(lib.wsc_engine_new, url.encode(), NULL, NULL, configured, made)
         self._c = ffi.gc(made[0], functools.partial(_free, loop, self._trace))  # the engine first, then these
-        self._at = address(self._c)
+        self._send = _batch.sender(ENGINE_WRITE, address(self._c))
         self._loop = loop
         call(lambda error: lib.wsc_loop_add(loop, self._c))
         self._control = lib.wsc_engine_control(self._c)

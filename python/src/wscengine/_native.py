@@ -19,7 +19,13 @@ SLICE_S = 0.1  # how long a signal (Ctrl-C) may have to wait for a blocking call
 _batch.bind(
     *(
         int(ffi.cast("uintptr_t", ffi.addressof(lib, name)))
-        for name in ("wsc_event_take", "wsc_event_done", "wsc_connection_write_many")
+        for name in (
+            "wsc_event_take",
+            "wsc_event_done",
+            "wsc_connection_write",
+            "wsc_connection_cork",
+            "wsc_connection_uncork",
+        )
     )
 )
 

@@ -16,13 +16,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from . import _batch
-from ._abi import EventType, MessageType, State, StopReason
+from ._abi import EventType, State, StopReason
 from ._base import BUFFERED, CallbackErrors, EngineBase, Request, session_closed, start_error, wanted
 from ._core import ffi, lib
 from ._native import NULL, Deadline, address, call, check, sized
 from .client import Client
 from .errors import ClosedError, Error, ForkedError, InCallbackError, InvalidError, StateError, TimeoutError, error_of
-from .session import CONNECTION_WRITE, ENGINE_WRITE, Message, SessionBase, payload_of, sent_at_once
+from .session import ConnectionBase, Message, SessionBase, no_room, payload_of
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self, Unpack
@@ -96,7 +96,7 @@ class _Loop:
             engine._begin(ev)
 
     async def wait(self, begin: Callable[..., int], *arguments: Any, cancel: bool = True) -> CData:
-        """Begins an operation and awaits it; its cancellation cancels it, unless it is told not to."""
+        """Begins an operation and awaits it; the task's cancellation cancels it."""
         made, error = ffi.new("wsc_op **"), ffi.new("wsc_error **")
         self.tokens += 1
         token, home = self.tokens, asyncio.get_running_loop()
@@ -135,25 +135,26 @@ def _loop() -> _Loop:
     return found
 
 
-class Session(SessionBase):
-    """One connection of an aio.Engine; see wscengine.Session. Its waiting methods are awaited."""
+class Verbs(ConnectionBase):
+    """What tasks do with a connection."""
 
-    __slots__ = ("loop",)
-
-    def __init__(self, session: CData, raw: bool) -> None:
-        super().__init__(session, raw)
-        self.loop = _loop()
+    __slots__ = ()
+    loop: _Loop
 
     async def send(self, data: Message | Buffer, timeout: float | None = None) -> None:
         """Sends one whole message: str as text, bytes as binary. Waits for room up to timeout seconds (None: without a limit)."""
-        if not sent_at_once(CONNECTION_WRITE, self._at, data, timeout):
+        failed = self._send(data)
+        if failed is not None:
+            no_room(failed, timeout)
             await self.loop.send(lib.wsc_connection_write_begin, self._connection, data, timeout)
 
-    async def send_many(self, messages: Iterable[Message], timeout: float | None = None) -> None:
-        """Sends them in order, in as few writes to the socket as they fit."""
-        with self.corked():
-            for message in messages:
-                await self.send(message, timeout)
+    async def send_many(self, messages: Iterable[Message | Buffer], timeout: float | None = None) -> None:
+        """Sends them in order, in as few writes to the socket as they fit. Waits as send() does, timeout seconds for all of them. What was
+        sent before an error stays sent."""
+        held, deadline, sent = list(messages), Deadline(timeout), 0
+        while (sent := self._send_from(held, sent, timeout)) < len(held):
+            await self.loop.send(lib.wsc_connection_write_begin, self._connection, held[sent], deadline.left())
+            sent += 1
 
     async def ping(self, timeout: float | None = None) -> float:
         """-> seconds until its pong."""
@@ -161,20 +162,26 @@ class Session(SessionBase):
         return float(lib.wsc_op_rtt_ns(op) / 1e9)
 
     async def read(self, timeout: float | None = None) -> Message:
-        """The next message, inside a callback or while the engine is paused."""
+        """The next message; of a session only inside a callback or while the engine is paused."""
         op = await self.loop.wait(lib.wsc_connection_read_begin, self._connection, Deadline(timeout).context())
         out = sized("wsc_message")
         lib.wsc_op_take_message(op, out)
-        try:
-            payload: bytes = ffi.buffer(out.data, out.length)[:]
-            return payload.decode() if out.type == MessageType.TEXT and not self._raw else payload
-        finally:
-            lib.wsc_message_free(out)
+        return self._taken(out)
 
     async def close(self, code: int = 1000, reason: str = "", timeout: float | None = None) -> None:
-        """Closes it with a close frame and waits for the peer's. The engine reconnects afterwards; exit() ends the run."""
+        """Closes it with a close frame and waits for the peer's. An engine reconnects afterwards; exit() ends its run."""
         context = Deadline(timeout).context()
         await self.loop.wait(lib.wsc_connection_close_begin, self._connection, context, code, reason.encode())
+
+
+class Session(Verbs, SessionBase):
+    """One connection of an aio.Engine; see wscengine.Session. Its waiting methods are awaited."""
+
+    __slots__ = ("loop",)
+
+    def __init__(self, session: CData, raw: bool) -> None:
+        super().__init__(session, raw)
+        self.loop = _loop()
 
 
 class Engine(EngineBase):
@@ -277,7 +284,8 @@ class Engine(EngineBase):
         self._leave()
 
     async def stop(self, timeout: float | None = None) -> None:
-        """Calls on_close, closes, and returns when no callback runs or will run. Inside a callback it acts as exit() and returns at once."""
+        """Calls on_close, closes, and returns when no callback runs or will run. Inside a callback it acts as exit() and returns at once. When
+        the wait ends early, also by its task's cancellation, the engine goes on stopping; stop again to wait."""
         if _inside.get() is self:
             lib.wsc_engine_exit(self._c)
             return
@@ -316,10 +324,13 @@ class Engine(EngineBase):
         """Sends one message on the session that is open: str as text, bytes as binary."""
         if self._host is not None:
             await self._host.send(data, timeout)
-        elif not sent_at_once(ENGINE_WRITE, self._at, data, timeout):
+            return
+        failed = self._send(data)
+        if failed is not None:
+            no_room(failed, timeout)
             await self._home.send(lib.wsc_engine_write_begin, self._c, data, timeout)
 
-    async def send_many(self, messages: Iterable[Message], timeout: float | None = None) -> None:
+    async def send_many(self, messages: Iterable[Message | Buffer], timeout: float | None = None) -> None:
         """Sends them in order, in as few writes to the socket as they fit."""
         await self._open().send_many(messages, timeout)
 

@@ -28,7 +28,7 @@ from .errors import (
     TimeoutError,
     error_of,
 )
-from .session import ENGINE_WRITE, Message, Session, send_waiting, sent_at_once
+from .session import Message, Session, no_room, send_waiting
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self, Unpack
@@ -156,7 +156,8 @@ class Engine(EngineBase):
     def stop(self, timeout: float | None = None) -> None:
         """Calls on_close, closes, and returns when no callback runs or will run. Inside a callback it acts as exit() and returns at once.
 
-        Raises TimeoutError after timeout or stop_timeout (it goes on stopping; stop again to wait), StateError when it does not run."""
+        Raises TimeoutError after timeout or stop_timeout, StateError when it does not run. When the wait ends early, also by Ctrl-C, the engine goes on
+        stopping; stop again to wait."""
         if self._inside():
             lib.wsc_engine_exit(self._c)
             return
@@ -198,10 +199,13 @@ class Engine(EngineBase):
         send_waits_for_session it waits for the next."""
         if self._host is not None:
             self._host.send(data, timeout)
-        elif not sent_at_once(ENGINE_WRITE, self._at, data, timeout):
+            return
+        failed = self._send(data)
+        if failed is not None:
+            no_room(failed, timeout)
             send_waiting(lib.wsc_engine_write_begin, self._c, data, timeout)
 
-    def send_many(self, messages: Iterable[Message], timeout: float | None = None) -> None:
+    def send_many(self, messages: Iterable[Message | Buffer], timeout: float | None = None) -> None:
         """Sends them in order, in as few writes to the socket as they fit."""
         self._open().send_many(messages, timeout)
 

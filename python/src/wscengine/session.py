@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import _batch
 from ._abi import Initiator, MessageType, Timer
@@ -22,8 +22,6 @@ __all__ = ["Attempt", "Close", "Message", "Response", "Session"]
 
 Message = str | bytes
 
-_NOW = sized("wsc_context", deadline_ns=1)  # long past: now or not at all
-_AT_ONCE = address(_NOW)
 CONNECTION_WRITE = address(ffi.addressof(lib, "wsc_connection_write"))
 ENGINE_WRITE = address(ffi.addressof(lib, "wsc_engine_write"))
 
@@ -127,41 +125,47 @@ def payload_of(data: Message | Buffer) -> tuple[int, bytes]:
     raise TypeError(f"a message is str (text) or bytes (binary), not {type(data).__name__}")
 
 
-def sent_at_once(write: int, target: int, data: Message | Buffer, timeout: float | None) -> bool:
-    """Sends one message, whole, where there is room for it, and says whether there was; raises what else went wrong. write: CONNECTION_WRITE
-    or ENGINE_WRITE, target: the address of what it writes to."""
-    failed = _batch.send(write, target, _AT_ONCE, data if isinstance(data, (str, bytes)) else payload_of(data)[1])
-    if failed is None:
-        return True
+def no_room(failed: tuple[int, int], timeout: float | None) -> None:
+    """Why a message could not be sent at once (status, address of the error) is that it must wait for room; raises what else went wrong."""
     status, error = failed[0], ffi.new("wsc_error **", ffi.cast("wsc_error *", failed[1]))
     if status not in (lib.WSC_ERR_QUEUE_FULL, lib.WSC_ERR_TIMEOUT, lib.WSC_ERR_CANCELED) or timeout == 0:
         raise take_error(status, error)
     lib.wsc_error_unref(error[0])
-    return False
 
 
 def send_waiting(begin: Callable[..., int], target: CData, data: Message | Buffer, timeout: float | None) -> None:
-    """The same where there was no room; in slices, so that a signal gets through."""
+    """Sends one message for which there was no room; in slices, so that a signal gets through."""
     kind, payload = payload_of(data)
     wait(begin, target, Deadline(timeout).context(), kind, payload, len(payload))
 
 
-class SessionBase:
-    """What sessions of threads and of asyncio share."""
+class ConnectionBase:
+    """What sessions and connections without an engine share, of threads and of asyncio."""
 
-    __slots__ = ("_at", "_c", "_connection", "_raw", "epoch", "id", "received_ns")
+    __slots__ = ("_at", "_connection", "_raw", "_send", "received_ns")
 
-    def __init__(self, session: CData, raw: bool) -> None:
-        self._c = ffi.gc(lib.wsc_session_ref(session), lib.wsc_session_unref)
-        self._connection = lib.wsc_session_connection(session)
-        self._at = address(self._connection)
+    def __init__(self, connection: CData, raw: bool) -> None:
+        self._connection = connection
+        self._at = address(connection)
+        self._send = _batch.sender(CONNECTION_WRITE, self._at)
         self._raw = raw
-        self.id: str = text(lib.wsc_session_id(session))
-        self.epoch: int = lib.wsc_session_epoch(session)
         self.received_ns = 0
 
-    def __repr__(self) -> str:
-        return f"<Session {self.epoch} {self.id}>"
+    def _send_from(self, messages: list[Any], start: int, timeout: float | None) -> int:
+        """Sends what there is room for, from messages[start] on; -> how many of all have been sent."""
+        sent, *failed = _batch.send_many(self._at, messages, start)
+        if sent < len(messages):
+            no_room((failed[0], failed[1]), timeout)
+        return sent
+
+    def _taken(self, message: CData) -> Message:
+        """What a wsc_message holds, which is freed."""
+        try:
+            self.received_ns = message.received_ns
+            payload: bytes = ffi.buffer(message.data, message.length)[:]
+            return payload.decode() if message.type == MessageType.TEXT and not self._raw else payload
+        finally:
+            lib.wsc_message_free(message)
 
     @property
     def response(self) -> Response | None:
@@ -194,6 +198,21 @@ class SessionBase:
         finally:
             call(lib.wsc_connection_uncork, self._connection)
 
+
+class SessionBase(ConnectionBase):
+    """What sessions of threads and of asyncio share."""
+
+    __slots__ = ("_c", "epoch", "id")
+
+    def __init__(self, session: CData, raw: bool) -> None:
+        self._c = ffi.gc(lib.wsc_session_ref(session), lib.wsc_session_unref)
+        super().__init__(lib.wsc_session_connection(session), raw)
+        self.id: str = text(lib.wsc_session_id(session))
+        self.epoch: int = lib.wsc_session_epoch(session)
+
+    def __repr__(self) -> str:
+        return f"<Session {self.epoch} {self.id}>"
+
     def restart(self) -> None:
         """Ends this session, when the running callbacks have returned, and connects anew. A newer session is not touched."""
         lib.wsc_session_restart(self._c)
@@ -203,10 +222,8 @@ class SessionBase:
         lib.wsc_session_exit(self._c)
 
 
-class Session(SessionBase):
-    """One connection of an engine, from on_open to on_close. Any thread may use it; when it is over its sends raise ClosedError.
-
-    id: a UUID · epoch: 1, 2, 3 … in a run · received_ns: in on_message, when that message was read from the socket (Unix time, ns)."""
+class Verbs(ConnectionBase):
+    """What threads do with one."""
 
     __slots__ = ()
 
@@ -214,16 +231,18 @@ class Session(SessionBase):
         """Sends one whole message: str as text, bytes as binary. Waits for room up to timeout seconds (None: without a limit).
 
         Raises ClosedError, TimeoutError; with timeout 0 QueueFullError."""
-        if not sent_at_once(CONNECTION_WRITE, self._at, data, timeout):
+        failed = self._send(data)
+        if failed is not None:
+            no_room(failed, timeout)
             send_waiting(lib.wsc_connection_write_begin, self._connection, data, timeout)
 
-    def send_many(self, messages: Iterable[Message], timeout: float | None = None) -> None:
-        """Sends them in order, in as few writes to the socket as they fit."""
-        context = Deadline(timeout).context()
-        held = tuple(m if isinstance(m, (str, bytes)) else payload_of(m)[1] for m in messages)
-        status, error = _batch.send_many(self._at, address(context) if context else 0, held)
-        if status < 0:
-            raise take_error(status, ffi.new("wsc_error **", ffi.cast("wsc_error *", error)))
+    def send_many(self, messages: Iterable[Message | Buffer], timeout: float | None = None) -> None:
+        """Sends them in order, in as few writes to the socket as they fit. Waits as send() does, timeout seconds for all of them. What was
+        sent before an error stays sent."""
+        held, deadline, sent = list(messages), Deadline(timeout), 0
+        while (sent := self._send_from(held, sent, timeout)) < len(held):
+            send_waiting(lib.wsc_connection_write_begin, self._connection, held[sent], deadline.left())
+            sent += 1
 
     def ping(self, timeout: float | None = None) -> float:
         """-> seconds until its pong. Raises ClosedError, TimeoutError."""
@@ -231,7 +250,7 @@ class Session(SessionBase):
         return float(lib.wsc_op_rtt_ns(op) / 1e9)
 
     def read(self, timeout: float | None = None) -> Message:
-        """The next message, inside a callback or while the engine is paused. Raises ClosedError, TimeoutError, StateError."""
+        """The next message; of a session only inside a callback or while the engine is paused. Raises ClosedError, TimeoutError, StateError."""
         out = sized("wsc_message")
 
         def attempt(context: CData, error: CData) -> int:
@@ -239,14 +258,22 @@ class Session(SessionBase):
 
         try:
             in_slices(attempt, timeout, "read")
-            payload: bytes = ffi.buffer(out.data, out.length)[:]
-            return payload.decode() if out.type == MessageType.TEXT and not self._raw else payload
+            return self._taken(out)
         finally:
             lib.wsc_message_free(out)
 
     def close(self, code: int = 1000, reason: str = "", timeout: float | None = None) -> None:
-        """Closes it with a close frame and waits for the peer's. The engine reconnects afterwards; exit() ends the run."""
+        """Closes it with a close frame and waits for the peer's. An engine reconnects afterwards; exit() ends its run."""
         wait(lib.wsc_connection_close_begin, self._connection, Deadline(timeout).context(), code, reason.encode())
+
+
+class Session(Verbs, SessionBase):
+    """One connection of an engine, from on_open to on_close. Any thread may use it; when it is over its sends raise ClosedError.
+
+    id: a UUID · epoch: 1, 2, 3 … in a run · received_ns: when the message of this on_message, or the last that was read, came from the socket (Unix
+    time, ns)."""
+
+    __slots__ = ()
 
 
 class Attempt:
