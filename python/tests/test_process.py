@@ -24,6 +24,7 @@ INTERRUPTED = {
     "ping": "freeze(int(sys.argv[2])); engine.ping()",
     "send": "freeze(int(sys.argv[2]))\n    while True: engine.send(b'x' * 1_000_000)",
     "send_many": "freeze(int(sys.argv[2])); engine.send_many([b'x' * 10_000] * 10_000)",
+    "connection": "with wscengine.Connection(url, close_timeout=1) as connection: connection.read()",
     "request": "engine.request('x', lambda m: False)",
 }
 

@@ -24,7 +24,9 @@ from ._abi import CloseCode, GiveUp, Initiator, LogLevel, State, StopReason, Tim
 from ._base import Stats
 from ._core import lib as _lib
 from ._native import text as _text
+from .cancellation import Cancellation
 from .client import Client
+from .connection import Connection
 from .engine import Engine, run
 from .errors import *  # noqa: F403
 from .session import Attempt, Close, Message, Response, Session
@@ -32,9 +34,11 @@ from .session import Attempt, Close, Message, Response, Session
 __version__ = _text(_lib.wsc_version())
 __all__ = [
     "Attempt",
+    "Cancellation",
     "Client",
     "Close",
     "CloseCode",
+    "Connection",
     "Engine",
     "GiveUp",
     "Initiator",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import _batch
 from ._core import ffi, lib
-from .errors import TimeoutError, take_error
+from .cancellation import Cancellation, obeyed
+from .errors import CanceledError, TimeoutError, take_error
 
 if TYPE_CHECKING:
     from ._core import CData
@@ -85,19 +86,40 @@ class Deadline:
         return sized("wsc_context", deadline_ns=lib.wsc_now_ns() + int(left * 1e9))
 
 
-def wait(begin: Callable[..., int], *arguments: Any, cancel: bool = True) -> CData:
-    """Begins an operation and waits for it, in slices between which signals are handled. An exception that comes meanwhile cancels it,
-    unless it is told not to. -> the operation, which has ended well."""
+_kept: list[Cancellation] = []  # that operations which nobody waits for any more may still look at
+
+
+def obeying(context: CData) -> CData:
+    """A wsc_context, or NULL, with this thread's cancellation in it."""
+    cancellation = obeyed()
+    if cancellation is not None:
+        context = context or sized("wsc_context")
+        context.cancel = cancellation._c
+    return context
+
+
+def check_canceled(what: str) -> None:
+    """For waits of Python's own, between slices."""
+    cancellation = obeyed()
+    if cancellation is not None and cancellation.canceled:
+        raise CanceledError(f"{what}: canceled")
+
+
+def wait(begin: Callable[..., int], target: CData, context: CData, *arguments: Any) -> CData:
+    """Begins an operation and waits for it, in slices between which signals are handled. An exception that comes meanwhile cancels
+    it. -> the operation, which has ended well."""
     made, error = ffi.new("wsc_op **"), ffi.new("wsc_error **")
-    check(begin(*arguments, 0, made, error), error)
+    check(begin(target, obeying(context), *arguments, 0, made, error), error)
     op = ffi.gc(made[0], lib.wsc_op_unref)
     try:
         while lib.wsc_op_pending(op):
             lib.wsc_op_wait(op, int(SLICE_S * 1e9), NULL)
     except BaseException:
-        if cancel:
-            lib.wsc_op_cancel(op)
-            lib.wsc_op_wait(op, int(1e9), NULL)  # so that nothing of it goes on behind
+        lib.wsc_op_cancel(op)
+        lib.wsc_op_wait(op, int(1e9), NULL)  # so that nothing of it goes on behind
+        cancellation = obeyed()
+        if cancellation is not None and lib.wsc_op_pending(op):
+            _kept.append(cancellation)
         raise
     check(lib.wsc_op_status(op, error), error)
     return op
@@ -109,7 +131,7 @@ def in_slices(attempt: Callable[[CData, CData], int], timeout: float | None, wha
     try:
         while True:
             context = sized("wsc_context", deadline_ns=lib.wsc_now_ns() + deadline.slice_ns())
-            status = attempt(context, error)
+            status = attempt(obeying(context), error)
             if status != lib.WSC_ERR_TIMEOUT:
                 check(status, error)
                 return

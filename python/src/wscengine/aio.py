@@ -21,18 +21,20 @@ from ._base import BUFFERED, CallbackErrors, EngineBase, Request, session_closed
 from ._core import ffi, lib
 from ._native import NULL, Deadline, address, call, check, sized
 from .client import Client
+from .connection import made_connection
 from .errors import ClosedError, Error, ForkedError, InCallbackError, InvalidError, StateError, TimeoutError, error_of
 from .session import ConnectionBase, Message, SessionBase, no_room, payload_of
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self, Unpack
 
-    from ._abi import EngineOptions
+    from ._abi import ConnectionOptions, EngineOptions
     from ._core import CData
     from ._host_aio import Host
     from .adapters import AsyncAdapter
+    from .session import Response
 
-__all__ = ["Engine", "Session"]
+__all__ = ["Connection", "Engine", "Session"]
 
 TURN = 32  # events between two looks of the event loop at others
 _inside: ContextVar[Engine | None] = ContextVar("wscengine_inside", default=None)
@@ -95,7 +97,7 @@ class _Loop:
         else:
             engine._begin(ev)
 
-    async def wait(self, begin: Callable[..., int], *arguments: Any, cancel: bool = True) -> CData:
+    async def wait(self, begin: Callable[..., int], *arguments: Any) -> CData:
         """Begins an operation and awaits it; the task's cancellation cancels it."""
         made, error = ffi.new("wsc_op **"), ffi.new("wsc_error **")
         self.tokens += 1
@@ -108,11 +110,10 @@ class _Loop:
         try:
             await asyncio.shield(waiter)
         except asyncio.CancelledError:
-            if cancel:
-                lib.wsc_op_cancel(op)
-                while lib.wsc_op_pending(op):  # so that nothing of it goes on behind
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await asyncio.sleep(0.001)
+            lib.wsc_op_cancel(op)
+            while lib.wsc_op_pending(op):  # so that nothing of it goes on behind
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0.001)
             raise
         finally:
             self.rest()
@@ -182,6 +183,32 @@ class Session(Verbs, SessionBase):
     def __init__(self, session: CData, raw: bool) -> None:
         super().__init__(session, raw)
         self.loop = _loop()
+
+
+class Connection(Verbs):
+    """wscengine.Connection for asyncio: made and used on one event loop, its waiting methods awaited. Between awaits a thread of the process answers
+    pings."""
+
+    __slots__ = ("loop",)
+
+    def __init__(self, url: str, *, raw_text: bool = False, **options: Unpack[ConnectionOptions]) -> None:
+        self.loop = _loop()
+        super().__init__(made_connection(self.loop.c, url, dict(options)), raw_text)
+
+    async def connect(self, timeout: float | None = None) -> Response:
+        """Until the server has accepted; see wscengine.Connection.connect."""
+        await self.loop.wait(lib.wsc_connection_dial_begin, self._connection, Deadline(timeout).context())
+        return cast("Response", self.response)
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(Error):
+            await self.close(1000 if kind is None else 1011)
 
 
 class Engine(EngineBase):
@@ -291,7 +318,7 @@ class Engine(EngineBase):
             return
         if self._host is not None:
             self._host.stopping = True
-        await self._home.wait(lib.wsc_engine_stop_begin, self._c, Deadline(timeout).context(), cancel=False)
+        await self._home.wait(lib.wsc_engine_stop_begin, self._c, Deadline(timeout).context())
         if self._host is not None:
             await self._host.join()
 

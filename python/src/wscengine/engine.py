@@ -17,7 +17,7 @@ from . import _batch
 from ._abi import EventType, State, StopReason
 from ._base import _ALL, BUFFERED, CallbackErrors, EngineBase, Request, session_closed, start_error, wanted
 from ._core import ffi, lib
-from ._native import NULL, SLICE_S, Deadline, address, call, in_slices, sized, wait
+from ._native import NULL, SLICE_S, Deadline, address, call, check_canceled, in_slices, sized, wait
 from .client import Client
 from .errors import (
     Error,
@@ -163,7 +163,7 @@ class Engine(EngineBase):
             return
         if self._host is not None:
             self._host.stopping = True
-        wait(lib.wsc_engine_stop_begin, self._c, Deadline(timeout).context(), cancel=False)
+        wait(lib.wsc_engine_stop_begin, self._c, Deadline(timeout).context())
         self._dismiss(self._crew, join=True)
         if self._host is not None:
             self._host.join()
@@ -191,6 +191,7 @@ class Engine(EngineBase):
         if self._inside():
             return self.state not in (State.STOPPED, State.STOPPING)
         while (state := self.state) in (State.STARTING, State.STOPPING):
+            check_canceled("is_started")
             time.sleep(0.005)
         return state != State.STOPPED
 
@@ -245,6 +246,7 @@ class Engine(EngineBase):
         try:
             session.send(data, timeout)
             while not asked.came:
+                check_canceled("request")
                 with self._replied:
                     self._replied.wait_for(lambda: asked.came, deadline.slice_ns() / 1e9)
                 if not asked.came and session.closed:
@@ -264,6 +266,7 @@ class Engine(EngineBase):
         while True:
             with self._buffered:
                 while not self._buffer and not self._crew.over:
+                    check_canceled("iteration")
                     self._buffered.wait(SLICE_S)
                 if not self._buffer:
                     break
