@@ -1,7 +1,7 @@
 """The Python driver of the conformance suite: wscengine.Engine, with threads; with --aio wscengine.aio.Engine; with --adapter on the adapter of the
 `websockets` library. README.md has the line protocol.
 
-Lanes are threads, or tasks. What the package has no word for (cancellation tokens, a connection without an engine) is left out of the features."""
+Lanes are threads, or tasks; a cancellation is a wscengine.Cancellation, or the task's own."""
 
 import asyncio
 import json

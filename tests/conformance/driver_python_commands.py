@@ -15,7 +15,7 @@ import traceback
 import wscengine
 import wscengine.aio
 from driver_python_callbacks import Script, ThreadedScript
-from driver_python_events import emit, error_fields, message_fields, status_of
+from driver_python_events import emit, error_fields, message_fields, response_fields, status_of
 from wscengine import _abi
 from wscengine._core import lib
 
@@ -27,6 +27,8 @@ FEATURES = [
     "pause_verb",
     "url_text",
     "attempt",
+    "connection",
+    "cancel",
     "latches",
     "tracer",
     *([] if AIO else ["threads", "readers", "fork"]),
@@ -44,14 +46,45 @@ async def done(result):
 # ---- each gives the fields of its result; what it raises becomes status and error ----
 
 current = None
+own = None  # of `connect`: a connection without an engine
 kept = {}
-latches = {}
-latch_lock = threading.Lock()
+latches, cancellations = {}, {}
+names = threading.Lock()
 
 
 def latch(name):
-    with latch_lock:
+    with names:
         return latches.setdefault(name, threading.Event())
+
+
+def cancellation(name):
+    with names:
+        return cancellations.setdefault(name, wscengine.Cancellation())
+
+
+async def obeying(name, command, c, scope):
+    """Carries a command out, which ends early when the cancellation of that name fires: a thread is inside it, a task is cancelled."""
+    if not AIO:
+        with cancellation(name):
+            return await done(command(c, scope))
+    fired = cancellations.setdefault(name, asyncio.get_running_loop().create_future())
+    task = asyncio.create_task(done(command(c, scope)))
+    fired.add_done_callback(lambda _: task.cancel())
+    if fired.done():
+        task.cancel()
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if not task.cancelled():
+            raise
+        return {"status": "ERR_CANCELED"}
+
+
+async def run_cancel(c, scope):
+    if AIO:
+        cancellations.setdefault(c["name"], asyncio.get_running_loop().create_future()).set_result(None)
+    else:
+        cancellation(c["name"]).cancel()
 
 
 def engine_of(scope):
@@ -64,6 +97,8 @@ def timeout_of(c):
 
 def session_of(c, scope):
     via = c.get("via", "")
+    if via == "own":
+        return own
     if via and via != "engine":
         return kept.get(via)
     if not via and scope.session:
@@ -246,8 +281,9 @@ async def run_write(c, scope):
 
 
 async def run_read(c, scope):
-    message = await done(needed(session_of(c, scope)).read(timeout_of(c)))
-    return {**message_fields(message), "stamped": True}
+    session = needed(session_of(c, scope))
+    message = await done(session.read(timeout_of(c)))
+    return {**message_fields(message), "stamped": session.received_ns > 0}
 
 
 async def run_ping(c, scope):
@@ -267,6 +303,19 @@ async def run_cork(c, scope):
 
 async def run_uncork(c, scope):
     wscengine._native.call(lib.wsc_connection_uncork, needed(session_of(c, scope))._connection)
+
+
+async def run_connect(c, scope):
+    global own
+    options = {name: value for name, value in c.get("options", {}).items() if KEYWORDS[name].scope == "CONNECTION"}
+    own = (wscengine.aio.Connection if AIO else wscengine.Connection)(c["url"], **keywords(options))
+    return {"response": response_fields(await done(own.connect(timeout_of(c))))}
+
+
+async def run_disconnect(c, scope):
+    global own
+    own = None
+    gc.collect()
 
 
 async def run_attempt(c, scope):
@@ -371,11 +420,14 @@ COMMANDS = {
     "read": run_read,
     "ping": run_ping,
     "close": lambda c, s: needed(session_of(c, s)).close(c.get("code", 1000), c.get("reason", ""), timeout_of(c)),
+    "connect": run_connect,
+    "disconnect": run_disconnect,
     "cork": run_cork,
     "uncork": run_uncork,
     "attempt": run_attempt,
     "refuse": run_refuse,
     "reply": run_reply,
+    "cancel": run_cancel,
     "latch": run_latch,
     "release": lambda c, s: latch(c["name"]).set(),
     "leaks": run_leaks,
@@ -391,7 +443,8 @@ async def carry_out(c, scope):
     if command is None:
         return {"status": "UNKNOWN_COMMAND"}
     try:
-        fields = await done(command(c, scope)) or {}
+        cancel = c.get("cancel")
+        fields = await (obeying(cancel, command, c, scope) if cancel else done(command(c, scope))) or {}
     except (wscengine.Error, MemoryError, TypeError, ValueError) as error:
         if not isinstance(error, wscengine.Error):
             traceback.print_exception(error, file=sys.stderr)
