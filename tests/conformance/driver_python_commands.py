@@ -233,7 +233,7 @@ async def run_is_started(c, scope):
 async def run_stats(c, scope):
     stats = engine_of(scope).stats
     out = {}
-    for name in stats.__dataclass_fields__:
+    for name in stats._fields:
         value = getattr(stats, name)
         seconds = name in ("rtt_last", "rtt_smoothed", "last_byte_age")
         out[f"{name}_ns" if seconds else name] = (-1 if value is None else round(value * 1e9)) if seconds else value

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from . import _batch
 from ._abi import EventFlags, EventType, LogLevel, MessageType, State, Status, StopReason
@@ -19,28 +17,35 @@ from .options import make_options
 from .session import ENGINE_WRITE, Attempt, Close, Message, Response, SessionBase, shown
 
 if TYPE_CHECKING:
+    import logging
+
     from ._core import CData
     from ._link import HostBase
 
-log = logging.getLogger("wscengine")
 CallbackErrors = Literal["continue", "close", "stop"]
-_LEVELS = (
-    (LogLevel.ERROR, logging.ERROR),
-    (LogLevel.WARNING, logging.WARNING),
-    (LogLevel.INFO, logging.INFO),
-    (LogLevel.DEBUG, logging.DEBUG),
-    (LogLevel.TRACE, logging.DEBUG // 2),
-)
-_TO_LOGGING = dict(_LEVELS)
+_TO_LOGGING = {  # logging.ERROR, WARNING, INFO, DEBUG and one below
+    LogLevel.ERROR: 40,
+    LogLevel.WARNING: 30,
+    LogLevel.INFO: 20,
+    LogLevel.DEBUG: 10,
+    LogLevel.TRACE: 5,
+}
+
+
+def logger() -> logging.Logger:
+    """Where the package logs."""
+    import logging  # only with the first engine: it is a sixth of what an import of the package costs
+
+    return logging.getLogger("wscengine")
 
 
 def _wanted_level() -> int:
     """The most that the logger would print."""
-    return max((ours for ours, theirs in _LEVELS if log.isEnabledFor(theirs)), default=0)
+    log = logger()
+    return max((ours for ours, theirs in _TO_LOGGING.items() if log.isEnabledFor(theirs)), default=0)
 
 
-@dataclass(frozen=True)
-class Stats:
+class Stats(NamedTuple):
     """Counters of an engine, all sessions together; bytes are payload unless said, times are seconds (None: not yet known)."""
 
     messages_received: int
@@ -251,7 +256,7 @@ class EngineBase:
         out = sized("wsc_stats")
         call(lambda error: lib.wsc_engine_stats(self._c, out))
         values: dict[str, Any] = {}
-        for name in Stats.__dataclass_fields__:
+        for name in Stats._fields:
             values[name] = getattr(out, name) if hasattr(out, name) else _seconds(getattr(out, f"{name}_ns"))
         if self._host is not None:
             values |= self._host.counters()
@@ -402,7 +407,7 @@ class EngineBase:
             self._interrupt = failure
             lib.wsc_engine_exit(self._c)
             return
-        log.error("a callback raised", exc_info=failure)
+        logger().error("a callback raised", exc_info=failure)
         session = self._session
         if self._callback_errors == "stop":
             self._interrupt = failure
@@ -416,5 +421,5 @@ class EngineBase:
     def _log(self, ev: CData) -> None:
         extra = {"engine_id": lib.wsc_engine_id(self._c), "session_id": text(ev.session_id)}
         name = text(ev.subsystem)
-        log.getChild(name).log(_TO_LOGGING.get(ev.level, logging.DEBUG), "%s", text(ev.text), extra=extra)
+        logger().getChild(name).log(_TO_LOGGING.get(ev.level, 10), "%s", text(ev.text), extra=extra)
         lib.wsc_event_done(ev, NULL)

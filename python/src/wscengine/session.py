@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _batch
 from ._abi import Initiator, MessageType, Timer
@@ -50,8 +49,7 @@ class Headers(Mapping[str, str]):
         return f"Headers({list(self.pairs)!r})"
 
 
-@dataclass(frozen=True)
-class Response:
+class Response(NamedTuple):
     """The server's answer to the upgrade, also a refusal. body: of a refusal, at most its first 64 KiB."""
 
     status: int
@@ -80,8 +78,7 @@ class Response:
         )
 
 
-@dataclass(frozen=True)
-class Close:
+class Close(NamedTuple):
     """How a connection ended. code: what it stands for (1006: a dead link) · code_sent, code_received: 0 when there was no such frame ·
     os_error: of a dead link · timer: which one ended it · unsent_bytes: accepted for sending and lost with the link."""
 
