@@ -49,7 +49,7 @@ class _Loop:
         call(lib.wsc_loop_new, NULL, made)
         self.c = ffi.gc(made[0], lib.wsc_loop_free)
         self.home = weakref.ref(home)
-        self.engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+        self.engines: weakref.WeakValueDictionary[int, Engine] = weakref.WeakValueDictionary()  # by address
         self.running: set[Engine] = set()
         self.waiters: dict[int, asyncio.Future[None]] = {}
         self.tokens = 0
@@ -87,7 +87,7 @@ class _Loop:
             lib.wsc_event_done(ev, NULL)
             self.give_back(ev)
             return
-        engine = next(e for e in self.engines if e._c == ev.engine)
+        engine = self.engines[address(ev.engine)]
         if ev.type == EventType.LOG:
             engine._log(ev)
             self.give_back(ev)
@@ -245,7 +245,7 @@ class Engine(EngineBase):
             callback_errors=callback_errors,
             options=dict(options),
         )
-        self._home.engines.add(self)
+        self._home.engines[address(self._c)] = self
         self._awaits = inspect.iscoroutinefunction(self.client.on_message)
         self._tasks: set[asyncio.Task[None]] = set()
         self._buffer: deque[Message] = deque()
