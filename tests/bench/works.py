@@ -37,6 +37,7 @@ WORKS = {
         Work("round trip", "rtt", "/echo", 64, 20_000, 50_000, (2_000, 12_000)),
         Work("idle", "idle", "/idle", 64, 1_000, 1_000),
         Work("pause", "pause", "/flood?size=16&count=4000000000", 16, 300, 300),
+        Work("5000 idle", "idle", "/idle", 64, 5_000, 5_000),
         Work("10,000 idle", "idle", "/idle", 64, 10_000, 10_000),
     )
 }
@@ -65,7 +66,7 @@ CLIENTS = {
         Client("websocket-client", "websocket_client.py", "", ("recv", "send each", "rtt"), languages=PYTHON),
         Client(THREADS, "ours.py", "threads", ("recv", "send each", "rtt"), ours=True, languages=PYTHON),
         Client(UVLOOP, "ours.py", "uvloop", ("recv", "send each", "rtt", "idle"), ours=True, languages=PYTHON),
-        Client(ASYNCIO, "ours.py", "asyncio", ("recv", "rtt", "idle"), ours=True, languages=PYTHON),
+        Client(ASYNCIO, "ours.py", "asyncio", ("recv", "rtt", "idle", "idle many"), ours=True, languages=PYTHON),
         Client(BULK, "ours.py", "threads-bulk", ("recv",), ours=True, languages=PYTHON),
         Client(f"{UVLOOP}, bulk", "ours.py", "uvloop-bulk", ("recv",), ours=True, languages=PYTHON),
         Client(MANY, "ours.py", "threads-many", ("send packed",), ours=True, languages=PYTHON),
@@ -90,6 +91,7 @@ ONLY = {
     "16 B text": PYTHON,
     "16 B": ("c", "go"),
     "16 KiB": ("c", "go"),
+    "5000 idle": PYTHON,
     "10,000 idle": GO,
     "pause": GO,
 }  # works of one language
@@ -101,7 +103,7 @@ def plan(language: str) -> list:
     for work in WORKS.values():
         if language not in ONLY.get(work.name, (language,)):
             continue
-        mode = {"send": "send each", "send packed": "send packed"}.get(work.name, work.mode)
+        mode = {"send": "send each", "send packed": "send packed", "5000 idle": "idle many"}.get(work.name, work.mode)
         cells += [(c, work) for c in CLIENTS.values() if mode in c.modes and language in c.languages]
     return cells
 
@@ -162,7 +164,8 @@ PYTHON_ROWS = (
     Row("send 16 B, a call each, threads", "≤ 1.0 × picows", (THREADS, "send"), PICOWS, 1.0),
     Row("the same, asyncio under uvloop", "≤ 1.0 × picows", (UVLOOP, "send"), PICOWS, 1.0),
     Bound("send 16 B by send_many", "≤ 100 ns a message", (MANY, "send packed"), 100),
-    Bound("idle connection, asyncio", "≤ 10 KiB", (ASYNCIO, "idle"), 10, "idle"),
+    Bound("idle connection, asyncio, 1,000 on one loop", "≤ 10 KiB", (ASYNCIO, "idle"), 10, "idle"),
+    Bound("the same, 5,000", "≤ 10 KiB", (ASYNCIO, "5000 idle"), 10, "idle"),
 )
 
 GWS = ("gws",)
