@@ -135,6 +135,15 @@ def test_several_readers_views_and_lists_of_messages_are_sent(server, told):
     assert [span.attributes["websocket.message.size"] for span in told("websocket.write")] == [1, 2]
 
 
+def test_send_many_on_asyncio_has_a_span_a_message(server, told):
+    async def main(url):
+        async with aio.Engine(url) as engine:
+            await engine.send_many(["a", b"bc"])
+
+    asyncio.run(main(server().url))
+    assert [span.attributes["websocket.message.size"] for span in told("websocket.write")] == [1, 2]
+
+
 def test_an_engine_that_is_dropped_while_it_runs_ends_its_spans(server, told):
     async def main(url):
         engine = aio.Engine(url)

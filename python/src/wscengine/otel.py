@@ -278,14 +278,18 @@ def _verb(tracing: Tracing, verb: str) -> Callable[[Callable[..., Any]], Callabl
 def _traced_session(kind: Any, tracing: Tracing) -> Any:
     verbs = {"send": "write", "read": "read", "ping": "ping", "close": "close"}
     members: dict[str, Any] = {name: _verb(tracing, verb)(getattr(kind, name)) for name, verb in verbs.items()}
-    if not inspect.iscoroutinefunction(kind.send_many):  # the other one sends each by itself already
 
-        def send_many(self: Any, messages: Iterable[Message], timeout: float | None = None) -> None:
-            with self.corked():
-                for message in messages:
-                    self.send(message, timeout)
+    def send_many(self: Any, messages: Iterable[Message], timeout: float | None = None) -> None:
+        with self.corked():
+            for message in messages:
+                self.send(message, timeout)
 
-        members["send_many"] = send_many
+    async def send_many_awaited(self: Any, messages: Iterable[Message], timeout: float | None = None) -> None:
+        with self.corked():
+            for message in messages:
+                await self.send(message, timeout)
+
+    members["send_many"] = send_many_awaited if inspect.iscoroutinefunction(kind.send_many) else send_many
     return type(kind.__name__, (kind,), {"__slots__": (), "__doc__": kind.__doc__, **members})
 
 
