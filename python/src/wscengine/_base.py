@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from . import _batch
 from ._abi import EventFlags, EventType, LogLevel, MessageType, State, Status, StopReason
 from ._core import ffi, lib
-from ._native import NULL, Deadline, address, call, sized, text
+from ._native import NULL, Deadline, Loop, address, call, sized, text
 from .client import Client, overrides
 from .errors import ClosedError, Error, HostError, Kept, StartError, error_of
 from .options import make_options
@@ -157,8 +157,9 @@ class Tracing(Protocol):
 tracing: Callable[[], Tracing] | None = None  # makes those of the engines made next
 
 
-def _free(loop: CData, trace: Tracing | None, engine: CData) -> None:
+def _free(loop: Loop, trace: Tracing | None, engine: CData) -> None:
     lib.wsc_engine_free(engine)
+    loop.leave()
     if trace is not None:
         trace.detach()
 
@@ -175,7 +176,7 @@ class EngineBase:
         self,
         url: str,
         client: Client | None,
-        loop: CData,
+        loop: Loop,
         *,
         adapter: Any,
         raw_text: bool,
@@ -199,10 +200,11 @@ class EngineBase:
             self.client = self.client._decorated or self.client
             self._trace.configure(configured)
         call(lib.wsc_engine_new, url.encode(), NULL, NULL, configured, made)
-        self._c = ffi.gc(made[0], functools.partial(_free, loop, self._trace))  # the engine first, then these
+        self._c = ffi.gc(made[0], functools.partial(_free, loop, self._trace))
+        loop.use()
         self._send = _batch.sender(ENGINE_WRITE, address(self._c))
         self._loop = loop
-        call(lambda error: lib.wsc_loop_add(loop, self._c))
+        call(lambda error: lib.wsc_loop_add(loop.c, self._c))
         self._control = lib.wsc_engine_control(self._c)
         self._raw, self._views = bool(raw_text), bool(memoryviews)
         self._share = options.get("reader_count", 1) > 1

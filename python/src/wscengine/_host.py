@@ -23,7 +23,7 @@ from ._link import (
     ends,
     outgoing,
 )
-from ._native import NULL, Deadline
+from ._native import NULL, Deadline, check_canceled
 from .errors import CanceledError, TimeoutError
 from .session import Message, Session, shown
 
@@ -77,6 +77,32 @@ class Host(HostBase):
         thread = threading.Thread(target=run, name=f"wscengine-{name}", daemon=True)
         self.threads.add(thread)
         thread.start()
+
+    def apart(self, verb: str, timeout: float | None, work: Callable[[], None]) -> None:
+        """Runs a verb on a thread of its own, so that whoever waits for it can be interrupted, cancelled, and not held up."""
+        ended, deadline = threading.Event(), Deadline(timeout)
+        failed: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                work()
+            except BaseException as failure:
+                failed.append(failure)
+            ended.set()
+
+        self._spawn(verb, run)
+        while not ended.wait(deadline.slice_ns() / 1e9):
+            check_canceled(verb)
+            if deadline.over():
+                raise TimeoutError(f"{verb}: not within {timeout} s")
+        if failed:
+            raise failed[0]
+
+    def ping(self, timeout: float | None) -> float:
+        with _held(self.pinging, timeout, "ping"):
+            begun = time.monotonic()
+            self.adapter.ping(timeout)
+            return time.monotonic() - begun
 
     def _dial(self, link: Link, before: Link | None, question: Question) -> None:
         try:
@@ -142,8 +168,7 @@ class Host(HostBase):
         failed: BaseException | None = None
         if link.reading:
             try:
-                with self.pinging:
-                    self.adapter.ping(question.timeout)
+                self.ping(question.timeout)
             except BaseException as failure:
                 failed = failure if link.reading else None
         self.report(question.token, as_error(failed, link.where("ping")) if failed else None)
@@ -234,6 +259,7 @@ class Host(HostBase):
             while (link := self.open_link()) is None:
                 if deadline.over():
                     raise TimeoutError(f"write: no session was open within {timeout} s")
+                check_canceled("write")
                 self.changed.wait(deadline.slice_ns() / 1e9)
         self.write(link, message, deadline.left())
 
@@ -248,6 +274,7 @@ class Host(HostBase):
 def _held(lock: threading.Lock, timeout: float | None, what: str) -> Iterator[None]:
     deadline = Deadline(timeout)
     while not lock.acquire(timeout=deadline.slice_ns() / 1e9):
+        check_canceled(what)
         if deadline.over():
             raise TimeoutError(f"{what}: the one before took longer than {timeout} s")
     try:
@@ -264,18 +291,16 @@ class AdapterSession(HostSession, Session):
     def send(self, data: Message | Buffer, timeout: float | None = None) -> None:
         self._host.write(self._link, outgoing(data), timeout)
 
-    def send_many(self, messages: Iterable[Message], timeout: float | None = None) -> None:
+    def send_many(self, messages: Iterable[Message | Buffer], timeout: float | None = None) -> None:
         deadline = Deadline(timeout)
         for message in messages:
             self._host.write(self._link, outgoing(message), deadline.left())
 
     def ping(self, timeout: float | None = None) -> float:
-        host = self._host
-        host.usable(self._link, "ping")
-        with _held(host.pinging, timeout, "ping"):
-            begun = time.monotonic()
-            host.adapter.ping(timeout)
-            self._rtt = time.monotonic() - begun
+        rtt: list[float] = []
+        self._host.usable(self._link, "ping")
+        self._host.apart("ping", timeout, lambda: rtt.append(self._host.ping(timeout)))
+        self._rtt = rtt[0]
         return self._rtt
 
     def read(self, timeout: float | None = None) -> Message:
@@ -285,6 +310,7 @@ class AdapterSession(HostSession, Session):
             while (message := link.read()) is None:
                 if deadline.over():
                     raise TimeoutError(f"read: no message within {timeout} s")
+                check_canceled("read")
                 host.changed.wait(deadline.slice_ns() / 1e9)
             host.changed.notify_all()
             host.settle(link)
@@ -292,4 +318,9 @@ class AdapterSession(HostSession, Session):
 
     def close(self, code: int = 1000, reason: str = "", timeout: float | None = None) -> None:
         self._closing(code, reason)
-        self._host.adapter.close(code, reason, self._host.close_timeout if timeout is None else timeout)
+        limit = self._host.close_timeout if timeout is None else timeout
+        try:
+            self._host.apart("close", limit, lambda: self._host.adapter.close(code, reason, limit))
+        except BaseException:
+            self._host.adapter.abort()
+            raise

@@ -270,7 +270,7 @@ class AdapterSession(HostSession, Session):
     async def send(self, data: Message | Buffer, timeout: float | None = None) -> None:
         await self._host.write(self._link, outgoing(data), timeout)
 
-    async def send_many(self, messages: Iterable[Message], timeout: float | None = None) -> None:
+    async def send_many(self, messages: Iterable[Message | Buffer], timeout: float | None = None) -> None:
         deadline = Deadline(timeout)
         for message in messages:
             await self._host.write(self._link, outgoing(message), deadline.left())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,31 @@ def call(function: Callable[..., int], *arguments: Any) -> int:
     """A function whose last parameter is a wsc_error **."""
     error = ffi.new("wsc_error **")
     return check(function(*arguments, error), error)
+
+
+class Loop:
+    """A wsc_loop. It is freed after the engines and connections on it and after this object, in whatever order a garbage collection ends them:
+    one that collects a cycle knows none."""
+
+    def __init__(self) -> None:
+        made = ffi.new("wsc_loop **")
+        call(lib.wsc_loop_new, NULL, made)
+        self.c = made[0]
+        self.lock = threading.RLock()  # a collection may come at any time, also within
+        self.users = 1
+
+    def use(self) -> None:
+        with self.lock:
+            self.users += 1
+
+    def leave(self) -> None:
+        with self.lock:
+            self.users -= 1
+            last = self.users == 0
+        if last:
+            lib.wsc_loop_free(self.c)
+
+    __del__ = leave
 
 
 class Deadline:

@@ -19,7 +19,7 @@ from . import _batch
 from ._abi import EventType, State, StopReason
 from ._base import BUFFERED, CallbackErrors, EngineBase, Request, session_closed, start_error, wanted
 from ._core import ffi, lib
-from ._native import NULL, Deadline, address, call, check, sized
+from ._native import NULL, Deadline, Loop, address, check, sized
 from .client import Client
 from .connection import made_connection
 from .errors import ClosedError, Error, ForkedError, InCallbackError, InvalidError, StateError, TimeoutError, error_of
@@ -45,9 +45,8 @@ class _Loop:
     """The library's loop for one event loop; watched while engines run."""
 
     def __init__(self, home: asyncio.AbstractEventLoop) -> None:
-        made = ffi.new("wsc_loop **")
-        call(lib.wsc_loop_new, NULL, made)
-        self.c = ffi.gc(made[0], lib.wsc_loop_free)
+        self.core = Loop()
+        self.c = self.core.c
         self.home = weakref.ref(home)
         self.engines: weakref.WeakValueDictionary[int, Engine] = weakref.WeakValueDictionary()  # by address
         self.running: set[Engine] = set()
@@ -193,7 +192,7 @@ class Connection(Verbs):
 
     def __init__(self, url: str, *, raw_text: bool = False, **options: Unpack[ConnectionOptions]) -> None:
         self.loop = _loop()
-        super().__init__(made_connection(self.loop.c, url, dict(options)), raw_text)
+        super().__init__(made_connection(self.loop.core, url, dict(options)), raw_text)
 
     async def connect(self, timeout: float | None = None) -> Response:
         """Until the server has accepted; see wscengine.Connection.connect."""
@@ -238,7 +237,7 @@ class Engine(EngineBase):
         super().__init__(
             url,
             client,
-            self._home.c,
+            self._home.core,
             adapter=adapter,
             raw_text=raw_text,
             memoryviews=memoryviews,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ._abi import OPTIONS_BY_KEYWORD
 from ._core import ffi, lib
-from ._native import NULL, Deadline, call, wait
+from ._native import NULL, Deadline, Loop, call, wait
 from .errors import Error
 from .options import make_options
 from .session import Response, Verbs
@@ -23,20 +23,24 @@ if TYPE_CHECKING:
 __all__ = ["Connection"]
 
 
-def _unref(loop: CData, connection: CData) -> None:
+def _unref(loop: Loop | None, connection: CData) -> None:
     lib.wsc_connection_unref(connection)
+    if loop is not None:
+        loop.leave()
 
 
-def made_connection(loop: CData, url: str, options: dict[str, Any]) -> CData:
-    """A wsc_connection, not yet dialed, on a loop (NULL: the library's own)."""
+def made_connection(loop: Loop | None, url: str, options: dict[str, Any]) -> CData:
+    """A wsc_connection, not yet dialed, on a loop (None: the library's own)."""
     if not isinstance(url, str):
         raise TypeError(f"url is a str, not {type(url).__name__}")
     engines = [o for o in map(OPTIONS_BY_KEYWORD.get, options) if o is not None and o.scope != "CONNECTION"]
     if engines:
         raise TypeError("\n".join(f"{o.keyword} is an option of engines" for o in engines))
     made = ffi.new("wsc_connection **")
-    call(lib.wsc_connection_new, loop, url.encode(), make_options(options), made)
-    return ffi.gc(made[0], functools.partial(_unref, loop))  # the connection first, then its loop
+    call(lib.wsc_connection_new, loop.c if loop else NULL, url.encode(), make_options(options), made)
+    if loop is not None:
+        loop.use()
+    return ffi.gc(made[0], functools.partial(_unref, loop))
 
 
 class Connection(Verbs):
@@ -59,7 +63,7 @@ class Connection(Verbs):
     __slots__ = ()
 
     def __init__(self, url: str, *, raw_text: bool = False, **options: Unpack[ConnectionOptions]) -> None:
-        super().__init__(made_connection(NULL, url, dict(options)), raw_text)
+        super().__init__(made_connection(None, url, dict(options)), raw_text)
 
     def connect(self, timeout: float | None = None) -> Response:
         """Until the server has accepted; one that has ended may connect again. timeout: seconds, beside connect_timeout.

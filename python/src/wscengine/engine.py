@@ -17,7 +17,7 @@ from . import _batch
 from ._abi import EventType, State, StopReason
 from ._base import _ALL, BUFFERED, CallbackErrors, EngineBase, Request, session_closed, start_error, wanted
 from ._core import ffi, lib
-from ._native import NULL, SLICE_S, Deadline, address, call, check_canceled, in_slices, sized, wait
+from ._native import NULL, SLICE_S, Deadline, Loop, address, check_canceled, in_slices, sized, wait
 from .client import Client
 from .errors import (
     Error,
@@ -48,14 +48,14 @@ _live: weakref.WeakSet[Engine] = weakref.WeakSet()
 class _Crew:
     """The threads of one run. One that is still in a callback when the run is over ends when that has returned."""
 
-    def __init__(self, loop: CData) -> None:
+    def __init__(self, loop: Loop) -> None:
         self.loop, self.over, self.leaving = loop, True, False
         self.threads: list[threading.Thread] = []
 
     def dismiss(self) -> None:
         self.over = True
         for _ in self.threads:
-            lib.wsc_loop_wake(self.loop)
+            lib.wsc_loop_wake(self.loop.c)
 
 
 class Engine(EngineBase):
@@ -86,9 +86,7 @@ class Engine(EngineBase):
         callback_errors: CallbackErrors = "continue",
         **options: Unpack[EngineOptions],
     ) -> None:
-        made = ffi.new("wsc_loop **")
-        call(lib.wsc_loop_new, NULL, made)
-        loop = ffi.gc(made[0], lib.wsc_loop_free)
+        loop = Loop()
         super().__init__(
             url,
             client,
@@ -331,7 +329,7 @@ class Engine(EngineBase):
         return."""
         crew.leaving = True
         for _ in crew.threads:
-            lib.wsc_loop_wake(self._loop)
+            lib.wsc_loop_wake(self._loop.c)
         for thread in crew.threads:
             if thread.ident not in self._callers:
                 thread.join(SLICE_S)
@@ -345,12 +343,12 @@ class Engine(EngineBase):
     def _stand_in(self, crew: _Crew) -> None:
         """A thread more, which sleeps unless all others are in callbacks for long."""
         while not crew.over and not self._rested(crew):
-            if lib.wsc_loop_spare(self._loop, LOOK_NS if crew.leaving else -1) == 0:
+            if lib.wsc_loop_spare(self._loop.c, LOOK_NS if crew.leaving else -1) == 0:
                 self._work(crew, 0)
 
     def _work(self, crew: _Crew, patience_ns: int = -1) -> None:
         ev, reply, empty, me = sized("wsc_event"), sized("wsc_reply"), sized("wsc_event"), threading.get_ident()
-        size, loop, following = ffi.sizeof("wsc_event"), self._loop, lib.wsc_loop_next
+        size, loop, following = ffi.sizeof("wsc_event"), self._loop.c, lib.wsc_loop_next
         while not crew.over:
             ffi.memmove(ev, empty, size)
             if following(loop, LOOK_NS if crew.leaving else patience_ns, ev) != 0:
