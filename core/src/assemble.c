@@ -1,4 +1,4 @@
-/* Assembly. A message in one frame gets a block of exactly its size, once, as its header has promised it and
+/* Assembly. A message in one frame gets a block of its size, once, as its header has promised it and
  * max_message allows it; the kernel commits pages only as they fill. A fragmented message promises nothing: its block
  * doubles, so any number of fragments of any size costs a constant factor. */
 #include "assemble.h"
@@ -25,10 +25,13 @@ static int reserve(struct receiver *r, uint64_t more, bool exact) {
     uint64_t limit = wire_limit(r, r->compressed); /* needed is not above it: the header was judged */
     if (size > limit) size = limit;
   }
-  uint8_t *block = size <= SIZE_MAX ? mem_realloc(r->block, (size_t)size) : NULL;
+  size_t capacity = (size_t)size;
+  uint8_t *block = NULL;
+  if (exact && r->block == NULL) block = block_get(r->pool, capacity, &capacity);
+  else if (size <= SIZE_MAX) block = mem_realloc(r->block, capacity);
   if (block == NULL) return no_memory(r, needed);
   r->block = block;
-  r->capacity = (size_t)size;
+  r->capacity = capacity;
   return WSC_OK;
 }
 
@@ -58,8 +61,9 @@ int assemble_finish(struct receiver *r, int64_t received_ns, struct batch_queue 
     return no_memory(r, r->length);
   }
   if (r->length > 0) {
-    uint8_t *fitting = r->length < r->capacity ? mem_realloc(r->block, (size_t)r->length) : NULL;
+    uint8_t *fitting = block_fits(r->capacity, r->length) ? NULL : mem_realloc(r->block, (size_t)r->length);
     b->block = fitting != NULL ? fitting : r->block;
+    b->block_size = fitting != NULL ? (size_t)r->length : r->capacity;
     b->base = b->block;
     r->block = NULL;
   }

@@ -3,7 +3,9 @@
  * - An arena's bytes that a record of a batch refers to do not change until the batch is gone; who receives into an
  *   arena writes only behind them. refs == 1 seen by that receiver therefore means: all of the arena is its own again.
  * - The pool keeps a handful of each kind and no shell with a very long record array: a burst does not stay in
- *   memory. It is locked once for an arena and once for a batch that comes or goes, never for a message. */
+ *   memory. It is locked once for an arena and once for a batch that comes or goes, never for a message.
+ * - It keeps one block of a large message too, until LARGE_UNUSED arenas have been taken without it: an allocator gives such memory back to the system
+ *   as soon as it is free, and paging it in anew costs more than to receive the next message into it. */
 #include "batch.h"
 
 #include "decode.h"
@@ -14,12 +16,16 @@
 #include <string.h>
 
 enum { POOL_ARENAS = 3, POOL_SHELLS = 8, SHELL_RECORDS = 4096, FIRST_RECORDS = 32 };
+enum { LARGE_LEAST = 128 << 10, LARGE_MOST = 4 << 20, LARGE_UNUSED = 8 };
 
 struct arena_pool {
   pthread_mutex_t lock;
   struct arena *arenas;
   struct wsc_batch *shells;
   unsigned arena_count, shell_count;
+  uint8_t *block; /* of a large message; NULL: none is kept */
+  size_t block_size;
+  unsigned block_unused; /* arenas taken since it was kept */
 };
 
 struct arena_pool *arena_pool_new(void) {
@@ -54,13 +60,22 @@ void arena_pool_free(struct arena_pool *p) {
     next = b->next;
     shell_destroy(b);
   }
+  mem_free(p->block);
   pthread_mutex_destroy(&p->lock);
   mem_free(p);
 }
 
-/* Takes back what nobody refers to any more; either may be NULL. */
+/* Takes back what nobody refers to any more; either may be NULL. A batch's block comes with it. */
 static void pool_keep(struct arena_pool *p, struct arena *a, struct wsc_batch *b) {
+  uint8_t *block = b != NULL ? b->block : NULL;
   pthread_mutex_lock(&p->lock);
+  if (block != NULL && p->block == NULL && b->block_size >= LARGE_LEAST && b->block_size <= LARGE_MOST) {
+    p->block = block;
+    p->block_size = b->block_size;
+    p->block_unused = 0;
+    block = NULL;
+  }
+  if (b != NULL) b->block = NULL;
   if (a != NULL && p->arena_count < POOL_ARENAS) {
     a->next = p->arenas;
     p->arenas = a;
@@ -74,8 +89,24 @@ static void pool_keep(struct arena_pool *p, struct arena *a, struct wsc_batch *b
     b = NULL;
   }
   pthread_mutex_unlock(&p->lock);
+  mem_free(block);
   arena_destroy(a);
   shell_destroy(b);
+}
+
+uint8_t *block_get(struct arena_pool *p, size_t size, size_t *capacity) {
+  uint8_t *block = NULL;
+  *capacity = size;
+  if (size >= LARGE_LEAST) {
+    pthread_mutex_lock(&p->lock);
+    if (p->block != NULL && block_fits(p->block_size, size)) {
+      block = p->block;
+      *capacity = p->block_size;
+      p->block = NULL;
+    }
+    pthread_mutex_unlock(&p->lock);
+  }
+  return block != NULL ? block : mem_alloc(size);
 }
 
 struct arena *arena_get(struct arena_pool *p) {
@@ -85,7 +116,10 @@ struct arena *arena_get(struct arena_pool *p) {
     p->arenas = a->next;
     p->arena_count--;
   }
+  uint8_t *unused = p->block != NULL && ++p->block_unused > LARGE_UNUSED ? p->block : NULL;
+  if (unused != NULL) p->block = NULL;
   pthread_mutex_unlock(&p->lock);
+  mem_free(unused);
   if (a == NULL) {
     a = mem_alloc(sizeof *a + ARENA_BYTES);
     if (a == NULL) return NULL;
@@ -185,10 +219,8 @@ struct wsc_batch *batch_ref(struct wsc_batch *b) {
 
 void batch_unref(struct wsc_batch *b) {
   if (b == NULL || !last_reference(&b->refs)) return;
-  mem_free(b->block);
   mem_free(b->packed);
   batch_unref(b->parent);
-  b->block = NULL;
   b->packed = NULL;
   b->parent = NULL;
   struct arena *a = b->arena;
@@ -205,6 +237,7 @@ void batch_unref(struct wsc_batch *b) {
   if (b->pool != NULL) {
     pool_keep(b->pool, a, b);
   } else {
+    mem_free(b->block);
     shell_destroy(b);
   }
 }
@@ -249,6 +282,7 @@ int batch_compact(struct wsc_batch *b) {
   b->arena = NULL;
   b->parent = NULL;
   b->block = block;
+  b->block_size = (size_t)bytes;
   b->base = block != NULL ? block : (const uint8_t *)"";
   b->records = records;
   b->count = b->capacity = count;

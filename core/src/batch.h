@@ -9,7 +9,7 @@
 
 enum { ARENA_BYTES = 65536 };
 
-/* Receive arenas and batch shells of one loop, kept for the next use so that steady receiving allocates nothing.
+/* Receive arenas, batch shells and a block of one loop, kept for the next use so that steady receiving allocates nothing.
  * Keeps at most a few (see batch.c); the rest goes back to the allocator. Thread-safe. */
 struct arena_pool;
 struct arena_pool *arena_pool_new(void);
@@ -28,6 +28,14 @@ struct arena *arena_get(struct arena_pool *p); /* NULL: out of memory */
 void arena_ref(struct arena *a);
 void arena_unref(struct arena *a);
 
+/* The block of a message of size bytes, of which *capacity may be used; perhaps one that an earlier message left. NULL: out of memory. A batch gives
+ * its own back, of which it has to know the block_size. */
+uint8_t *block_get(struct arena_pool *p, size_t size, size_t *capacity);
+/* Whether a message of this length may keep a block of this capacity: nothing to speak of is wasted. */
+static inline bool block_fits(size_t capacity, uint64_t length) {
+  return capacity >= length && capacity - length <= length / 8;
+}
+
 /* Room of a batch that an adapter's read fills. */
 struct batch_room {
   uint64_t capacity; /* of the block */
@@ -44,6 +52,7 @@ struct wsc_batch {
   uint64_t length;          /* bytes at base that records refer to (an upper bound) */
   struct arena *arena;      /* base lies in it, or ... */
   uint8_t *block;           /* ... in this allocation, which the batch owns, or ... */
+  size_t block_size;        /* (0: not told) */
   struct wsc_batch *parent; /* ... in this one's block: a reference */
   wsc_record *records;
   uint32_t count, capacity;

@@ -75,6 +75,53 @@ static void the_pool_keeps_only_a_few_and_no_giants(void) {
   CHECK_EQ(mem_live(), before);
 }
 
+static struct wsc_batch *in_block(struct arena_pool *pool, size_t length) {
+  struct wsc_batch *b = batch_new(pool);
+  CHECK(b != NULL);
+  b->block = block_get(pool, length, &b->block_size);
+  CHECK(b->block != NULL);
+  CHECK(block_fits(b->block_size, length));
+  b->base = b->block;
+  CHECK_EQ(batch_push(b, 0, (uint32_t)length, WSC_BINARY), WSC_OK);
+  b->length = length;
+  return b;
+}
+
+static void a_large_message_leaves_its_block_to_the_next_of_its_size(void) {
+  const size_t size = 1 << 20;
+  struct arena_pool *pool = arena_pool_new();
+  struct wsc_batch *b = in_block(pool, size);
+  uint8_t *block = b->block;
+  batch_unref(b);
+  b = in_block(pool, size - size / 16); /* a little less will do */
+  CHECK(b->block == block);
+  struct wsc_batch *second = in_block(pool, size);
+  CHECK(second->block != block);
+  batch_unref(b);
+  long kept = mem_live();
+  batch_unref(second); /* one is enough, and its shell is kept */
+  CHECK_EQ(mem_live(), kept - 1);
+  b = in_block(pool, size / 2); /* too large for this one */
+  CHECK(b->block != block);
+  batch_unref(b);
+  arena_pool_free(pool);
+}
+
+static void a_block_that_nobody_uses_goes(void) {
+  struct arena_pool *pool = arena_pool_new();
+  batch_unref(in_arena(pool, 1, 10, 'a'));
+  long before = mem_live();
+  batch_unref(in_block(pool, 1 << 20));
+  CHECK_EQ(mem_live(), before + 1);
+  for (int i = 0; i < 20; i++) batch_unref(in_arena(pool, 1, 10, 'a'));
+  CHECK_EQ(mem_live(), before);
+  batch_unref(in_block(pool, 50 << 20)); /* a snapshot of a whole market */
+  CHECK_EQ(mem_live(), before);
+  batch_unref(in_block(pool, 1000)); /* the allocator is better at these */
+  CHECK_EQ(mem_live(), before);
+  arena_pool_free(pool);
+}
+
 static void an_arena_lives_until_its_last_batch_is_gone(void) {
   struct arena_pool *pool = arena_pool_new();
   struct wsc_batch *a = in_arena(pool, 1, 100, 'a'), *b = batch_new(pool);
@@ -274,6 +321,8 @@ int main(void) {
   a_batch_from_the_pool_is_like_new();
   steady_use_allocates_nothing();
   the_pool_keeps_only_a_few_and_no_giants();
+  a_large_message_leaves_its_block_to_the_next_of_its_size();
+  a_block_that_nobody_uses_goes();
   an_arena_lives_until_its_last_batch_is_gone();
   a_reference_keeps_a_batch();
   compacting_keeps_the_untaken_and_lets_the_arena_go();
