@@ -82,10 +82,31 @@ def counts():
     return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
 
 
+def resident():
+    """Bytes of memory."""
+    with open("/proc/self/statm") as fields:
+        return int(fields.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """(certificate, key) of 127.0.0.1, signed by itself."""
+    folder = tmp_path_factory.mktemp("certificate")
+    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test".split()
+    names = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
+    subprocess.run(["openssl", *words, *names, *files], check=True, capture_output=True)
+    return folder / "cert.pem", folder / "key.pem"
+
+
 @pytest.fixture(autouse=True, scope="session")
 def warm():
-    """The first engine of a process makes what stays, and so does uvloop's first loop."""
-    uvloop.run(asyncio.sleep(0))
+    """The first engine of a process makes what stays, and so do uvloop's first loop and its pool of threads."""
+
+    async def look_up():
+        await asyncio.get_running_loop().getaddrinfo("localhost", 0)
+
+    uvloop.run(look_up())
     with pytest.raises(wscengine.StartError):
         wscengine.Engine("ws://127.0.0.1:1/").start()
 

@@ -240,6 +240,7 @@ def test_garbage_is_an_error_that_names_it():
     pipe.dial = lambda url, offer, timeout: "open!"
     with pytest.raises(wscengine.StartError, match="str, not a Response or None"):
         engine_on(pipe, client).start()
+    assert pipe.closes == [(1001, "")]  # it had opened a connection all the same
 
 
 def test_what_a_dial_raises_arrives_as_it_is():

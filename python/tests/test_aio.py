@@ -4,11 +4,14 @@ import asyncio
 import contextlib
 import gc
 import os
+import ssl
 import threading
 
 import pytest
 import uvloop
 import wscengine
+from aiohttp import WSMsgType, web
+from conftest import drain, resident
 from wscengine import aio
 
 PATIENCE = 20
@@ -316,3 +319,95 @@ def test_pings_are_answered_while_the_event_loop_is_blocked(server, run):
     feed = server(script)
     run(main())
     assert pongs == [True] * 2
+
+
+# ---- runs, loops, servers ----
+
+
+def test_a_thousand_runs_leave_nothing(server, run):
+    async def main(url):
+        engine = aio.Engine(url)
+
+        async def runs(times):
+            for _ in range(times):
+                async with engine:
+                    await engine.send("x")
+
+        await runs(200)  # what stays of the first ones is no leak
+        before = resident()
+        await runs(1000)
+        assert resident() - before < 1_000_000
+
+    run(main(server(drain).url))
+
+
+def test_another_event_loop_than_its_own_is_refused(server, run):
+    made = []
+
+    async def make(url):
+        made.append(aio.Engine(url))
+        await made[0].start()
+        await made[0].stop()
+
+    async def use(verb):
+        with pytest.raises(wscengine.StateError, match="another event loop"):
+            await verb()
+
+    run(make(server().url))
+    for verb in (made[0].start, made[0].wait):
+        run(use(verb))
+    made.clear()
+
+
+def test_what_is_asked_from_another_thread(server, run):
+    """Numbers, state, exit and restart are for any thread; what is awaited is for the event loop's own."""
+
+    async def main(url):
+        engine = aio.Engine(url)
+        await engine.start()
+        seen = []
+
+        def elsewhere():
+            seen.append((engine.state, engine.stats.sessions))
+            with pytest.raises(RuntimeError):
+                asyncio.get_running_loop()
+            engine.exit()
+
+        await asyncio.to_thread(elsewhere)
+        assert await engine.wait() == wscengine.StopReason.BY_EXIT
+        assert seen == [(wscengine.State.OPEN, 1)]
+
+    run(main(server().url))
+
+
+def test_an_aiohttp_server_by_tls(run, certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+
+    async def echo(request):
+        socket = web.WebSocketResponse(protocols=["v2"])
+        await socket.prepare(request)
+        async for message in socket:
+            await (socket.send_str if message.type == WSMsgType.TEXT else socket.send_bytes)(message.data)
+        return socket
+
+    async def main():
+        app = web.Application()
+        app.router.add_get("/feed", echo)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
+        await site.start()
+        url = f"wss://127.0.0.1:{site._server.sockets[0].getsockname()[1]}/feed"
+        got, sent = [], ["tü", b"\0" * 100_000, "x" * 70_000]
+        async with aio.Engine(url, ca_file=certificate[0], subprotocols=["v1", "v2"], compression=True) as engine:
+            assert engine.session.subprotocol == "v2"
+            await engine.send_many(sent)
+            async for message in engine:
+                got.append(message)
+                if len(got) == len(sent):
+                    engine.exit()
+        await runner.cleanup()
+        assert got == sent
+
+    run(main())

@@ -3,13 +3,12 @@
 import gc
 import logging
 import ssl
-import subprocess
 import threading
 import time
 
 import pytest
 import wscengine
-from conftest import PATIENCE, drain, until
+from conftest import PATIENCE, drain, resident, until
 
 
 class Recorder(wscengine.Client):
@@ -384,15 +383,11 @@ def test_close_details_and_answers(server):
 # ---- TLS ----
 
 
-def test_tls_with_a_ca_of_ones_own(server, tmp_path):
-    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test".split()
-    names = ["-addext", "subjectAltName=IP:127.0.0.1"]
-    files = ["-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"]
-    subprocess.run(["openssl", *words, *names, *files], check=True, capture_output=True)
+def test_tls_with_a_ca_of_ones_own(server, certificate):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    context.load_cert_chain(*certificate)
     echo, client = server(ssl=context), Recorder()
-    with wscengine.Engine(echo.url, client, ca_file=tmp_path / "cert.pem") as engine:
+    with wscengine.Engine(echo.url, client, ca_file=certificate[0]) as engine:
         engine.send("by TLS")
         until(lambda: client.messages)
     with pytest.raises(wscengine.StartError) as raised:
@@ -421,12 +416,19 @@ def test_readers_run_at_once_and_a_slow_one_holds_nobody_back(server):
     assert seen[-1] == "slow"
 
 
-def test_starting_and_stopping_leaves_nothing(server):
-    echo, client = server(), Recorder()
+def test_a_thousand_runs_leave_nothing(server):
+    echo, client = server(drain), Recorder()
     engine = wscengine.Engine(echo.url, client)
-    for _ in range(100):
-        with engine:
-            engine.send("x")
+
+    def run(times):
+        for _ in range(times):
+            with engine:
+                engine.send("x")
+
+    run(200)  # what stays of the first ones is no leak
+    before = resident()
+    run(1000)
+    assert resident() - before < 1_000_000
     for _ in range(100):
         wscengine.Engine(echo.url, client)
     assert threading.active_count() < 100

@@ -105,6 +105,7 @@ class Host(HostBase):
             return time.monotonic() - begun
 
     def _dial(self, link: Link, before: Link | None, question: Question) -> None:
+        opened = False
         try:
             if not self._wait_out(before, 0, question.timeout):
                 raise TimeoutError("dial: the connection before this one is still in use")
@@ -112,17 +113,19 @@ class Host(HostBase):
                 raise CanceledError("dial: given up")
             link.dialed = True
             response = self.adapter.dial(question.text, question.offer, question.timeout)
+            opened = True
             with self.lock:
                 self.dialed(link, response)
         except BaseException as failure:
-            if link.dialed and link.state is LinkState.ABANDONED:
+            if opened or (link.dialed and link.state is LinkState.ABANDONED):
                 with contextlib.suppress(Exception):
                     self.adapter.close(1001, "", ABANDON_S)
             link.gone = True
             self._leave(link)
             self.report(question.token, as_error(failure, link.where("dial")))
             return
-        self.report(question.token, response=response)
+        if not self.report(question.token, response=response):
+            self._spawn("close", self._close, link, Question())
         self._feed(link)
 
     def _wait_out(self, link: Link | None, users: int, timeout: float) -> bool:
@@ -254,6 +257,7 @@ class Host(HostBase):
 
     def send(self, data: Message | Buffer, timeout: float | None) -> None:
         """On the session that is open, or the next one."""
+        self.here("write")
         message, deadline = outgoing(data), Deadline(timeout)
         with self.changed:
             while (link := self.open_link()) is None:

@@ -98,6 +98,7 @@ class Host(HostBase):
         lib.wsc_event_done(ev, NULL)
 
     async def _dial(self, link: Link, before: Link | None, question: Question) -> None:
+        opened = False
         try:
             if before is not None and not await self.wait_for(lambda: not before.users, question.timeout):
                 raise TimeoutError("dial: the connection before this one is still in use")
@@ -106,9 +107,10 @@ class Host(HostBase):
             link.dialed = True
             dial = self.adapter.dial(question.text, question.offer, question.timeout)
             response = await _within(dial, question.timeout, "dial")
+            opened = True
             self.dialed(link, response)
         except BaseException as failure:
-            if link.dialed and link.state is LinkState.ABANDONED:
+            if opened or (link.dialed and link.state is LinkState.ABANDONED):
                 with contextlib.suppress(Exception, asyncio.CancelledError):
                     await _within(self.adapter.close(1001, "", ABANDON_S), ABANDON_S, "close")
             else:
@@ -117,7 +119,8 @@ class Host(HostBase):
             self._leave(link)
             self.report(question.token, as_error(failure, link.where("dial")))
             return
-        self.report(question.token, response=response)
+        if not self.report(question.token, response=response):
+            self._spawn(self._close(link, Question()))
         try:
             await self._feed(link)
         finally:
@@ -237,7 +240,9 @@ class Host(HostBase):
 
     async def send(self, data: Message | Buffer, timeout: float | None) -> None:
         """On the session that is open, or the next one."""
+        self.here("write")
         message, deadline = outgoing(data), Deadline(timeout)
+        self.engine._home.here()
         if not await self.wait_for(self.open_link, timeout):
             raise TimeoutError(f"write: no session was open within {timeout} s")
         link = self.open_link()

@@ -116,7 +116,7 @@ class Link:
         self.queued = 0  # bytes
         self.reading = False  # somebody runs the adapter's read, or is about to
         self.users = 1  # verbs of the adapter that may be busy with it: the dial, then the reading; the close
-        self.dialed = False  # the adapter was told to dial it
+        self.dialed = False  # the adapter was told to dial it, and may have
         self.gone = False  # the adapter has no connection any more
         self.closed = False  # the adapter was told to close it
         self.accepted = False  # on_open has: callbacks may be made
@@ -196,10 +196,14 @@ class HostBase:
         """None: it is no more, and nobody waits for an answer."""
         return self._engine()
 
-    def usable(self, link: Link, verb: str) -> None:
-        """Raises when a connection has ended, and in a forked child."""
+    def here(self, verb: str) -> None:
+        """Raises in a forked child, where the lock may be somebody's who is not there."""
         if os.getpid() != self.pid:
             raise ForkedError(f"{verb}: the engine belongs to the parent process")
+
+    def usable(self, link: Link, verb: str) -> None:
+        """Raises when a connection has ended, and in a forked child."""
+        self.here(verb)
         if (failure := link.ended) is not None:
             raise link.over(verb, failure)
 
@@ -216,11 +220,11 @@ class HostBase:
 
     # ---- what the library is told ----
 
-    def report(self, token: int, failure: Error | None = None, response: Response | None = None) -> None:
-        """Answers a question."""
+    def report(self, token: int, failure: Error | None = None, response: Response | None = None) -> bool:
+        """Answers a question; False: nobody waits for it any more."""
         engine, answer, error = self.engine, NULL, ffi.new("wsc_error **")
         if engine is None:
-            return
+            return False
         if failure is not None:
             response = failure.response
         if response is not None:
@@ -231,8 +235,9 @@ class HostBase:
         status = failure.status if failure is not None else 0
         if failure is not None:
             engine._error(failure, error, status, 0, str(failure))
-        lib.wsc_engine_report(engine._c, token, status, answer, error[0])
+        taken = lib.wsc_engine_report(engine._c, token, status, answer, error[0])
         lib.wsc_error_unref(error[0])
+        return bool(taken == 0)
 
     def life(self, link: Link, messages: int, size: int) -> None:
         """A message has come. Needs the lock."""
@@ -390,7 +395,7 @@ class HostBase:
     def open_link(self) -> Link | None:
         """That of the session that is open; None between sessions: then a send may wait, or raises."""
         link, engine = self.link, self.engine
-        if link is not None and link.session is not None and (link.ended is None or os.getpid() != self.pid):
+        if link is not None and link.session is not None and link.ended is None:
             return link
         if not self.waits or engine.state in (State.STOPPED, State.STOPPING):
             raise ClosedError("write: no session is open")
@@ -469,6 +474,7 @@ class HostSession:
         yield self
 
     def _may_read(self, inside: bool) -> None:
+        self._host.here("read")
         if not self._host.paused and not inside:
             raise StateError("read: only inside a callback or while the engine is paused")
 

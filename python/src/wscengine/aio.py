@@ -54,6 +54,13 @@ class _Loop:
         self.tokens = 0
         self.free: list[CData] = []
 
+    def here(self) -> asyncio.AbstractEventLoop:
+        """The event loop that runs, which must be this one's."""
+        running = asyncio.get_running_loop()
+        if running is not self.home():
+            raise StateError("it was made on another event loop than the one that runs")
+        return running
+
     def watch(self, engine: Engine) -> None:
         home = self.home()
         if home is not None and not self.running and not self.waiters:
@@ -100,7 +107,7 @@ class _Loop:
         """Begins an operation and awaits it; the task's cancellation cancels it."""
         made, error = ffi.new("wsc_op **"), ffi.new("wsc_error **")
         self.tokens += 1
-        token, home = self.tokens, asyncio.get_running_loop()
+        token, home = self.tokens, self.here()
         check(begin(*arguments, token, made, error), error)
         op = ffi.gc(made[0], lib.wsc_op_unref)
         if not self.running and not self.waiters:
@@ -283,6 +290,7 @@ class Engine(EngineBase):
             raise InCallbackError("start inside a callback would wait for itself")
         if self.state != State.STOPPED:
             raise StateError("start: the engine is running already")
+        self._home.here()
         self._interrupt = None
         if self._host is not None:
             self._host.engage()
