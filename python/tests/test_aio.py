@@ -55,6 +55,36 @@ def test_plain_callbacks(server, run):
     assert client.messages == sent
 
 
+def test_plain_callbacks_send_without_awaiting(server, run):
+    class Client(Recorder):
+        def on_open(self, session, response, restarting):
+            session.send_nowait("0")
+
+        def on_message(self, session, message):
+            super().on_message(session, message)
+            if len(self.messages) < 5:
+                session.send_nowait(str(len(self.messages)))
+
+    def stuck(connection):
+        release.wait(PATIENCE)
+
+    client, release = Client(), threading.Event()
+
+    async def main(url, deaf):
+        async with aio.Engine(url, client) as engine:
+            await until(lambda: len(client.messages) == 5)
+            with pytest.raises(TypeError):
+                engine.session.send_nowait(5)
+        async with aio.Connection(deaf, send_queue_bytes=100_000) as connection:
+            with pytest.raises(wscengine.QueueFullError):
+                for _ in range(1000):
+                    connection.send_nowait(b"x" * 50_000)
+            release.set()
+
+    run(main(server().url, server(stuck).url))
+    assert client.messages == ["0", "1", "2", "3", "4"]
+
+
 def test_callbacks_that_are_coroutines_are_awaited_one_after_another(server, run):
     running, seen = [], []
 

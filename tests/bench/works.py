@@ -66,6 +66,7 @@ CLIENTS = {
         Client("websocket-client", "websocket_client.py", "", ("recv", "send each", "rtt"), languages=PYTHON),
         Client(THREADS, "ours.py", "threads", ("recv", "send each", "rtt"), ours=True, languages=PYTHON),
         Client(UVLOOP, "ours.py", "uvloop", ("recv", "send each", "rtt", "idle"), ours=True, languages=PYTHON),
+        Client(f"{UVLOOP}, async def", "ours.py", "uvloop-await", ("rtt",), ours=True, languages=PYTHON),
         Client(ASYNCIO, "ours.py", "asyncio", ("recv", "rtt", "idle", "idle many"), ours=True, languages=PYTHON),
         Client(BULK, "ours.py", "threads-bulk", ("recv",), ours=True, languages=PYTHON),
         Client(f"{UVLOOP}, bulk", "ours.py", "uvloop-bulk", ("recv",), ours=True, languages=PYTHON),

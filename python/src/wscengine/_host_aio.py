@@ -26,7 +26,7 @@ from ._link import (
 )
 from ._native import NULL, Deadline
 from .aio import TURN, Session, _inside
-from .errors import CanceledError, TimeoutError
+from .errors import CanceledError, TimeoutError, UnsupportedError
 from .session import Message, shown
 
 if TYPE_CHECKING:
@@ -274,6 +274,9 @@ class AdapterSession(HostSession, Session):
 
     async def send(self, data: Message | Buffer, timeout: float | None = None) -> None:
         await self._host.write(self._link, outgoing(data), timeout)
+
+    def send_nowait(self, data: Message | Buffer) -> None:
+        raise UnsupportedError("send_nowait: an adapter's write has to be awaited; use send()")
 
     async def send_many(self, messages: Iterable[Message | Buffer], timeout: float | None = None) -> None:
         deadline = Deadline(timeout)

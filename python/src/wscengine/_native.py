@@ -131,15 +131,23 @@ def check_canceled(what: str) -> None:
         raise CanceledError(f"{what}: canceled")
 
 
-def wait(begin: Callable[..., int], target: CData, context: CData, *arguments: Any) -> CData:
+def wait(
+    begin: Callable[..., int],
+    target: CData,
+    context: CData,
+    *arguments: Any,
+    aside: Callable[[], bool] | None = None,
+) -> CData:
     """Begins an operation and waits for it, in slices between which signals are handled. An exception that comes meanwhile cancels
-    it. -> the operation, which has ended well."""
+    it. aside: spends a slice, or says that it cannot; without it the library does, which lends this thread to the protocol, and then each message that
+    it finds is handed over to another one. -> the operation, which has ended well."""
     made, error = ffi.new("wsc_op **"), ffi.new("wsc_error **")
-    check(begin(target, obeying(context), *arguments, 0, made, error), error)
+    check(begin(target, obeying(context), *arguments, int(aside is not None), made, error), error)
     op = ffi.gc(made[0], lib.wsc_op_unref)
     try:
         while lib.wsc_op_pending(op):
-            lib.wsc_op_wait(op, int(SLICE_S * 1e9), NULL)
+            if aside is None or not aside():
+                lib.wsc_op_wait(op, int(SLICE_S * 1e9), NULL)
     except BaseException:
         lib.wsc_op_cancel(op)
         lib.wsc_op_wait(op, int(1e9), NULL)  # so that nothing of it goes on behind

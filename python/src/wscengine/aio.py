@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "Engine", "Session"]
 
+_FRESH = sized("wsc_event")
+_SIZE = ffi.sizeof("wsc_event")
 TURN = 32  # events between two looks of the event loop at others
 _inside: ContextVar[Engine | None] = ContextVar("wscengine_inside", default=None)
 _loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = weakref.WeakKeyDictionary()
@@ -82,7 +84,7 @@ class _Loop:
             self.handle(ev)
 
     def give_back(self, ev: CData) -> None:
-        ffi.memmove(ev, sized("wsc_event"), ffi.sizeof("wsc_event"))
+        ffi.memmove(ev, _FRESH, _SIZE)
         self.free.append(ev)
 
     def handle(self, ev: CData) -> None:
@@ -99,6 +101,9 @@ class _Loop:
             self.give_back(ev)
         elif engine._host is not None and EventType.DO_DIAL <= ev.type <= EventType.DO_STOP_READING:
             engine._host.asked(ev)
+            self.give_back(ev)
+        elif ev.type == EventType.BATCH and engine._plain and not engine._requests:
+            engine._deliver_now(ev)
             self.give_back(ev)
         else:
             engine._begin(ev)
@@ -154,6 +159,12 @@ class Verbs(ConnectionBase):
         if failed is not None:
             no_room(failed, timeout)
             await self.loop.send(lib.wsc_connection_write_begin, self._connection, data, timeout)
+
+    def send_nowait(self, data: Message | Buffer) -> None:
+        """The same for callbacks that are plain functions: nothing to await. Without room for it QueueFullError, and nothing is sent."""
+        failed = self._send(data)
+        if failed is not None:
+            no_room(failed, 0)
 
     async def send_many(self, messages: Iterable[Message | Buffer], timeout: float | None = None) -> None:
         """Sends them in order, in as few writes to the socket as they fit. Waits as send() does, timeout seconds for all of them. What was
@@ -258,6 +269,8 @@ class Engine(EngineBase):
         self._changed = asyncio.Event()
         self._requests: list[Request] = []
         self._reply = sized("wsc_reply")
+        self._reply_at = address(self._reply)
+        self._plain = not (self._awaits or self._bulk or self._iterated or self._views or self._trace is not None)
         self._pause_holder: asyncio.Task[Any] | None = None
         self._pause_depth = 0
 
@@ -481,6 +494,27 @@ class Engine(EngineBase):
                 self._home.give_back(ev)
                 return
 
+    def _deliver_now(self, ev: CData) -> None:
+        """A batch whose callbacks are plain functions: what _begin would do, with nothing that could be awaited."""
+        reply, session, on_message = self._reply, self._session, self.client.on_message
+        reply.consumed = 0
+        if session is None or not lib.wsc_event_enter(ev):
+            lib.wsc_event_done(ev, reply)
+            return
+        session.received_ns = ev.received_ns
+        at, token, over = address(ev), _inside.set(self), False
+        try:
+            while not over:
+                try:
+                    _batch.deliver(at, self._reply_at, self._raw, False, on_message, session)
+                    over = True
+                except BaseException as raised:
+                    self._failed(raised)
+        finally:
+            _inside.reset(token)
+            lib.wsc_event_done(ev, reply)
+            lib.wsc_event_leave(ev)
+
     def _event(self, ev: CData) -> Any:
         result, failure, stopped = None, None, ev.type == EventType.STOPPED
         try:
@@ -519,9 +553,6 @@ class Engine(EngineBase):
                             result = self._invoke(ev, self.client.on_message, (session, message), record)
                             if inspect.isawaitable(result):
                                 yield result
-                    return
-                if not self._bulk and not self._awaits and not self._requests:
-                    _batch.deliver(at, reply, self._raw, False, self.client.on_message, session)
                     return
                 messages = _batch.collect(at, reply, self._raw, 2**32 - 1 if self._bulk else 1)
                 if not messages:

@@ -102,7 +102,7 @@ class Engine(EngineBase):
         self._callers: set[int] = set()
         self._requests: list[Request] = []
         self._buffer: deque[Message] = deque()
-        self._buffered, self._replied = threading.Condition(), threading.Condition()
+        self._buffered, self._replied, self._finished = (threading.Condition() for _ in range(3))
 
     def _make_host(self, adapter: Any, options: dict[str, Any]) -> tuple[Host, Any]:
         from ._host import AdapterSession, Host
@@ -171,7 +171,7 @@ class Engine(EngineBase):
         callback raised to end it (KeyboardInterrupt, SystemExit). Raises TimeoutError, InCallbackError."""
         if self._inside():
             raise InCallbackError("wait inside a callback would wait for itself")
-        op = wait(lib.wsc_engine_wait_begin, self._c, Deadline(timeout).context())
+        op = wait(lib.wsc_engine_wait_begin, self._c, Deadline(timeout).context(), aside=self._aside)
         if self._interrupt is not None:
             raise self._interrupt
         error = ffi.new("wsc_error **")
@@ -183,6 +183,14 @@ class Engine(EngineBase):
         if why is not None:
             raise why
         return self.stop_reason
+
+    def _aside(self) -> bool:
+        """A slice of wait() that takes no work from the engine's threads; False: there are none."""
+        with self._finished:
+            if self._crew.over:
+                return False
+            self._finished.wait(SLICE_S)
+        return True
 
     def is_started(self) -> bool:
         """Whether a run is on; waits while it is starting or stopping, but not inside a callback."""
@@ -318,8 +326,9 @@ class Engine(EngineBase):
     def _dismiss(self, crew: _Crew, join: bool = False) -> None:
         """Ends the threads of a run, and waits for them; join = False: not for those in a callback, which need not be woken either."""
         crew.dismiss()
-        with self._buffered:
-            self._buffered.notify_all()
+        for waited in (self._buffered, self._finished):
+            with waited:
+                waited.notify_all()
         for thread in crew.threads:
             if thread is not threading.current_thread() and (join or thread.ident not in self._callers):
                 thread.join(None if join else SLICE_S)
@@ -362,6 +371,8 @@ class Engine(EngineBase):
                 self._log(ev)
             elif ev.type == EventType.OP_DONE:
                 lib.wsc_event_done(ev, NULL)
+                with self._finished:
+                    self._finished.notify_all()
             elif self._host is not None and EventType.DO_DIAL <= ev.type <= EventType.DO_STOP_READING:
                 self._host.asked(ev)
             else:

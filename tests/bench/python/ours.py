@@ -1,4 +1,5 @@
-"""wscengine as its users write it. EXTRA: uvloop or asyncio (aio.Engine), threads (Engine); with -bulk on_messages, with -many send_many."""
+"""wscengine as its users write it. EXTRA: uvloop or asyncio (aio.Engine), threads (Engine); with -bulk on_messages, with -many send_many, with -await
+callbacks that are coroutines."""
 
 import asyncio
 import threading
@@ -55,6 +56,12 @@ class RoundTrip(wscengine.Client):
             session.exit()
 
 
+class PlainRoundTrip(RoundTrip):
+    def ask(self, session):
+        self.asked = time.perf_counter()
+        session.send_nowait(common.PAYLOAD)
+
+
 class AsyncRoundTrip(RoundTrip):
     async def on_open(self, session, response, restarting):
         await self.ask(session)
@@ -87,7 +94,8 @@ async def on_a_loop():
         await asyncio.sleep(common.IDLE_S)
         common.end(len(engines))
     answered = asyncio.Event()
-    client = {"recv": Bulk if HOW == "bulk" else Receive, "rtt": AsyncRoundTrip}.get(common.MODE)
+    asked = AsyncRoundTrip if HOW == "await" else PlainRoundTrip
+    client = {"recv": Bulk if HOW == "bulk" else Receive, "rtt": asked}.get(common.MODE)
     client = Answer(answered.set) if client is None else client()
     engine = aio.Engine(common.URL, client, **LIMITS)
     await engine.start()
