@@ -285,7 +285,7 @@ def test_one_that_is_stuck_holds_back_nobody_but_itself():
     stuck = threading.Event()
     pipe = Pipe()
     pipe.on_dial = lambda: stuck.wait(PATIENCE)
-    engine = engine_on(pipe, None, connect_timeout=PATIENCE)
+    engine = engine_on(pipe, None, connect_timeout=PATIENCE, close_timeout=0.2)
     with pytest.raises(wscengine.StartError):
         engine.start(timeout=0.05)
     with pytest.raises(wscengine.StartError):

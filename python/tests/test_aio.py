@@ -67,6 +67,7 @@ def test_plain_callbacks_send_without_awaiting(server, run):
 
     def stuck(connection):
         release.wait(PATIENCE)
+        drain(connection)
 
     client, release = Client(), threading.Event()
 
