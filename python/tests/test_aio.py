@@ -11,7 +11,7 @@ import pytest
 import uvloop
 import wscengine
 from aiohttp import WSMsgType, web
-from conftest import drain, resident
+from conftest import drain, no_more_than, resident
 from wscengine import aio
 
 PATIENCE = 20
@@ -367,7 +367,7 @@ def test_a_thousand_runs_leave_nothing(server, run):
         await runs(200)  # what stays of the first ones is no leak
         before = resident()
         await runs(1000)
-        assert resident() - before < 1_000_000
+        assert no_more_than(before)
 
     run(main(server(drain).url))
 
