@@ -233,6 +233,23 @@ def test_request_finds_its_reply_and_on_message_the_rest(server):
     assert client.messages == ["news"] * 51 + ["reply to x"]
 
 
+def test_a_reply_is_found_by_its_id(server):
+    def script(connection):
+        asked = connection.recv()
+        for answer in ("[1]", "no JSON", b"\xff", '{"id": "7"}', '{"id": 7, "result": true}'):
+            connection.send(answer)
+        connection.recv()
+        connection.send(b'{"id": "b", "of": 8}')
+        assert asked == '{"id": 7}'
+        drain(connection)
+
+    client = Recorder()
+    with wscengine.Engine(server(script).url, client) as engine:
+        assert engine.request('{"id": 7}', 7, timeout=5) == '{"id": 7, "result": true}'
+        assert engine.request('{"id": "b"}', "b", timeout=5) == b'{"id": "b", "of": 8}'
+        assert client.messages == ["[1]", "no JSON", b"\xff", '{"id": "7"}']
+
+
 def test_request_in_a_callback_is_refused(server):
     class Asker(Recorder):
         def on_message(self, session, message):

@@ -83,11 +83,25 @@ BUFFERED = 4096  # messages that iteration keeps ready
 _ALL = 2**32 - 1
 
 
+Match = Callable[[Message], object] | str | int  # which message is the reply: what says so, or its id
+
+
+def id_of(message: Message) -> object:
+    """What a message calls its id, if it is a JSON object that has one."""
+    import json
+
+    try:
+        return json.loads(message)["id"]
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
 class Request:
     """Waits for one message."""
 
-    def __init__(self, match: Callable[[Message], object]) -> None:
-        self.match, self.came = match, False
+    def __init__(self, match: Match) -> None:
+        self.match = match if callable(match) else lambda message: id_of(message) == match
+        self.came = False
         self.reply: Message | None = None
 
     def offer(self, message: Message) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from . import _batch
 from ._abi import EventType, State, StopReason
-from ._base import BUFFERED, CallbackErrors, EngineBase, Request, session_closed, start_error, wanted
+from ._base import BUFFERED, CallbackErrors, EngineBase, Match, Request, session_closed, start_error, wanted
 from ._core import ffi, lib
 from ._native import NULL, Deadline, Loop, address, check, sized
 from .client import Client
@@ -414,10 +414,9 @@ class Engine(EngineBase):
         if self._host is not None:
             self._host.resumed()
 
-    async def request(
-        self, data: Message | Buffer, match: Callable[[Message], object], timeout: float | None = None
-    ) -> Message:
-        """Sends data and waits for the message for which match(message) is true; on_message does not get that one."""
+    async def request(self, data: Message | Buffer, match: Match, timeout: float | None = None) -> Message:
+        """Sends data and waits for the message for which match(message) is true, or, where match is a str or int, for the JSON object whose "id" is
+        that; on_message does not get that one."""
         if _inside.get() is self:
             raise InCallbackError("request inside a callback waits for itself; use session.send() and session.read()")
         asked, deadline, session = Request(match), Deadline(timeout), self._open()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from . import _batch
 from ._abi import EventType, State, StopReason
-from ._base import _ALL, BUFFERED, CallbackErrors, EngineBase, Request, session_closed, start_error, wanted
+from ._base import _ALL, BUFFERED, CallbackErrors, EngineBase, Match, Request, session_closed, start_error, wanted
 from ._core import ffi, lib
 from ._native import NULL, SLICE_S, Deadline, Loop, address, check_canceled, in_slices, sized, wait
 from .client import Client
@@ -238,10 +238,9 @@ class Engine(EngineBase):
             if host is not None:
                 host.resumed()
 
-    def request(
-        self, data: Message | Buffer, match: Callable[[Message], object], timeout: float | None = None
-    ) -> Message:
-        """Sends data and waits for the message for which match(message) is true; on_message does not get that one.
+    def request(self, data: Message | Buffer, match: Match, timeout: float | None = None) -> Message:
+        """Sends data and waits for the message for which match(message) is true, or, where match is a str or int, for the JSON object whose "id" is
+        that; on_message does not get that one.
 
         Raises TimeoutError, ClosedError. Not inside a callback of an engine with one reader, which would wait for itself: there use
         session.send() and session.read()."""
