@@ -4,6 +4,7 @@ do wrong, and what only Python has."""
 import asyncio
 import queue
 import threading
+from http import HTTPStatus
 
 import pytest
 import wscengine
@@ -465,6 +466,16 @@ def test_the_library_below_is_there_for_what_only_it_has(server):
         until(lambda: closed)
     assert seen == ["mine"] and got == [("hi", "websockets.sync.client")]
     assert closed[0].code == 1009 and closed[0].initiator == wscengine.Initiator.LOCAL
+
+
+def test_a_server_that_is_none_is_named_without_the_password(server):
+    def refuse(connection, request):
+        return connection.respond(HTTPStatus.FORBIDDEN, "no")
+
+    url = server(process_request=refuse).url.replace("ws://", "ws://me:secret@")
+    with pytest.raises(wscengine.StartError, match=r"ws://me:\*\*\*@127\.0\.0\.1:\d+/: .*403") as refused:
+        wscengine.Engine(url, adapter=WebsocketsAdapter()).start()
+    assert refused.value.http_status == 403
 
 
 def test_decorators_tell_of_each_verb_and_callback(server, caplog):

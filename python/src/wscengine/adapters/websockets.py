@@ -20,6 +20,7 @@ from websockets.frames import Opcode
 from websockets.protocol import State
 
 from .._abi import OPTIONS_BY_KEYWORD
+from .._base import without_password
 from ..errors import ClosedError, HandshakeError, ProtocolError, StateError, TimeoutError
 from ..session import Headers, Message, Response
 from . import Adapter, AsyncAdapter, Offer
@@ -64,15 +65,16 @@ class _Maker:
 
 
 @contextlib.contextmanager
-def _errors(maker: _Maker | None = None) -> Iterator[None]:
-    """The library's exceptions become those that the engine knows."""
+def _errors(maker: _Maker | None = None, url: str = "") -> Iterator[None]:
+    """The library's exceptions become those that the engine knows. maker and url: of a dial."""
+    where = without_password(url)
     try:
         yield
     except InvalidStatus as refused:
-        raise HandshakeError(str(refused), response=_response(refused.response)) from refused
+        raise HandshakeError(f"{where}: {refused}", response=_response(refused.response)) from refused
     except InvalidHandshake as malformed:
         answer = getattr(maker and maker.last, "response", None)
-        raise HandshakeError(str(malformed), response=answer and _response(answer)) from malformed
+        raise HandshakeError(f"{where}: {malformed}", response=answer and _response(answer)) from malformed
     except ConnectionClosed as closed:
         if closed.rcvd is not None and (closed.rcvd_then_sent or closed.sent is None):
             raise ClosedError(closed.rcvd.reason, close_code=closed.rcvd.code) from closed
@@ -110,7 +112,7 @@ class WebsocketsAdapter(Adapter):
         _dialable(self._conn)
         keywords = _keywords(self._connect, offer, timeout)
         self._maker.last = None
-        with _errors(self._maker):
+        with _errors(self._maker, url):
             conn = websockets.sync.client.connect(url, create_connection=self._maker, **keywords)  # type: ignore[arg-type]
         self._conn = conn
         return _response(conn.response)
@@ -175,7 +177,7 @@ class AsyncWebsocketsAdapter(AsyncAdapter):
         _dialable(self._conn)
         keywords = _keywords(self._connect, offer, timeout)
         self._maker.last = None
-        with _errors(self._maker):
+        with _errors(self._maker, url):
             conn = await websockets.asyncio.client.connect(url, create_connection=self._maker, **keywords)  # type: ignore[arg-type]
         self._conn = conn
         return _response(conn.response)
