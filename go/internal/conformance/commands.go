@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	gorillaws "github.com/gorilla/websocket"
@@ -253,9 +254,19 @@ func runFree(_ *command, s *scope) (fields, error) {
 	if current != nil {
 		_ = current.Stop(context.Background())
 	}
-	current = nil
-	runtime.GC() // handles are let go of when nobody can reach them
+	current = nil // leaks collects
 	return fields{"freed": freed}, nil
+}
+
+// collected is when the last collection ended.
+var collected atomic.Int64
+
+// collect lets go of the handles that nobody can reach. Never right behind another collection, whose cleanups still run: twice in ten thousand runs
+// such a runtime.GC did not come back, for a reason that is not known.
+func collect() {
+	time.Sleep(time.Until(time.UnixMicro(collected.Load()).Add(10 * time.Millisecond)))
+	runtime.GC()
+	collected.Store(time.Now().UnixMicro())
 }
 
 func runWait(c *command, s *scope) (fields, error) {
@@ -544,7 +555,7 @@ func runRelease(c *command, _ *scope) (fields, error) {
 }
 
 func runLeaks(*command, *scope) (fields, error) {
-	runtime.GC() // what is left is asked for again and again, until nothing changes
+	collect() // what is left is asked for again and again, until nothing changes
 	open, err := os.ReadDir("/proc/self/fd")
 	// The runtime's threads come and go as it likes; goroutines are what must not be left behind.
 	return fields{"threads": runtime.NumGoroutine() - int(laneCount.Load()), "fds": len(open) - 1}, err
@@ -568,7 +579,7 @@ func runConnect(c *command, s *scope) (fields, error) {
 
 func runDisconnect(*command, *scope) (fields, error) {
 	own = nil
-	runtime.GC()
+	collect()
 	return nil, nil
 }
 
