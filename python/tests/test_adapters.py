@@ -315,6 +315,15 @@ def test_an_adapter_has_one_engine_at_a_time():
         wscengine.Engine("ws://host/", adapter="pipe")
 
 
+def test_one_that_lacks_a_verb_is_refused_when_it_is_made():
+    class Half(adapters.Adapter):
+        def dial(self, url, offer, timeout):
+            return None
+
+    with pytest.raises(TypeError, match=r"close.*ping.*read"):
+        Half()
+
+
 def test_a_thousand_runs_leave_nothing():
     pipe = Pipe()
     engine = engine_on(pipe, Recorder())

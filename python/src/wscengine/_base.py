@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -178,7 +179,7 @@ def _free(loop: Loop, trace: Tracing | None, engine: CData) -> None:
         trace.detach()
 
 
-class EngineBase:
+class EngineBase(abc.ABC):
     """See Engine and aio.Engine."""
 
     _session_type: Any = SessionBase
@@ -226,9 +227,7 @@ class EngineBase:
         self._session: SessionBase | None = None
         self._attempt: Attempt | None = None
         self._interrupt: BaseException | None = None
-        self._kept: deque[Kept] = deque(
-            maxlen=64
-        )  # exceptions that errors of the library carry; their tracebacks may lead back here
+        self._kept: deque[Kept] = deque(maxlen=64)  # what errors of the library carry; tracebacks may lead back here
         self._iterated = not overrides(self.client, "on_message") and not overrides(self.client, "on_messages")
         self._bulk = overrides(self.client, "on_messages")
         self._most = _ALL if self._bulk else BUFFERED if self._iterated else 1  # messages for one turn
@@ -237,9 +236,9 @@ class EngineBase:
         if self._trace is not None:
             self._trace.attach(self, url)
 
+    @abc.abstractmethod
     def _make_host(self, adapter: Any, options: dict[str, Any]) -> tuple[HostBase, Any]:
         """Who answers for an adapter, and the type of its sessions."""
-        raise NotImplementedError
 
     # ---- what needs no waiting ----
 

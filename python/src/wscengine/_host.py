@@ -9,9 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ._abi import EventType
-from ._base import without_password
-from ._core import lib
 from ._link import (
     ABANDON_S,
     HostBase,
@@ -19,18 +16,16 @@ from ._link import (
     Link,
     LinkState,
     Question,
-    as_error,
     ends,
     outgoing,
 )
-from ._native import NULL, Deadline, check_canceled
+from ._native import Deadline, check_canceled
 from .errors import CanceledError, TimeoutError
 from .session import Message, Session, shown
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from ._core import CData
     from .adapters import Adapter
     from .engine import Engine
 
@@ -52,20 +47,14 @@ class Host(HostBase):
 
     # ---- questions ----
 
-    def asked(self, ev: CData) -> None:
-        kind, question, link = ev.type, Question.of(ev), self.link
-        if kind == EventType.DO_DIAL:
-            self.link = Link(without_password(question.text))
-            self._spawn("dial", self._dial, self.link, link, question)
-        elif link is not None and kind == EventType.DO_PING:
-            self._spawn("ping", self._ping, link, question)
-        elif link is not None and kind == EventType.DO_CLOSE:
-            self._spawn("close", self._close, link, question)
-        elif link is not None:
-            with self.lock:
-                self.stop(link, question.token)
-                self.wake()
-        lib.wsc_event_done(ev, NULL)
+    def begin_dial(self, link: Link, before: Link | None, question: Question) -> None:
+        self._spawn("dial", self._dial, link, before, question)
+
+    def begin_ping(self, link: Link, question: Question) -> None:
+        self._spawn("ping", self._ping, link, question)
+
+    def begin_close(self, link: Link, question: Question) -> None:
+        self._spawn("close", self._close, link, question)
 
     def _spawn(self, name: str, work: Callable[..., None], *arguments: Any) -> None:
         def run() -> None:
@@ -105,41 +94,33 @@ class Host(HostBase):
             return time.monotonic() - begun
 
     def _dial(self, link: Link, before: Link | None, question: Question) -> None:
-        opened = False
+        dialed = opened = False
         try:
             if not self._wait_out(before, 0, question.timeout):
                 raise TimeoutError("dial: the connection before this one is still in use")
             if link.state is not LinkState.DIALING:
                 raise CanceledError("dial: given up")
-            link.dialed = True
+            dialed = True
             response = self.adapter.dial(question.text, question.offer, question.timeout)
             opened = True
             with self.lock:
                 self.dialed(link, response)
         except BaseException as failure:
-            if opened or (link.dialed and link.state is LinkState.ABANDONED):
+            if opened or (dialed and link.state is LinkState.ABANDONED):
                 with contextlib.suppress(Exception):
                     self.adapter.close(1001, "", ABANDON_S)
             link.gone = True
-            self._leave(link)
-            self.report(question.token, as_error(failure, link.where("dial")))
+            self.leave(link)
+            self.answer(link, question, "dial", failure)
             return
         if not self.report(question.token, response=response):
-            self._spawn("close", self._close, link, Question())
+            self.begin_close(link, Question())
         self._feed(link)
 
     def _wait_out(self, link: Link | None, users: int, timeout: float) -> bool:
         """Until no more than so many are busy with it."""
         with self.changed:
             return link is None or self.changed.wait_for(lambda: link.users <= users, timeout)
-
-    def _leave(self, link: Link) -> None:
-        """One verb less is busy with it."""
-        with self.lock:
-            link.users -= 1
-            if link.gone and link.state is LinkState.DIALING:
-                link.state = LinkState.OVER
-            self.wake()
 
     def _feed(self, link: Link) -> None:
         """Reads the connection as long as it lives and there is room."""
@@ -164,7 +145,7 @@ class Host(HostBase):
                     if ends(failure):
                         break
         link.reading = False
-        self._leave(link)
+        self.leave(link)
 
     def _ping(self, link: Link, question: Question) -> None:
         """While there is no room nobody reads, and no pong could be seen: then the connection is taken to be alive."""
@@ -174,23 +155,17 @@ class Host(HostBase):
                 self.ping(question.timeout)
             except BaseException as failure:
                 failed = failure if link.reading else None
-        self.report(question.token, as_error(failed, link.where("ping")) if failed else None)
+        self.answer(link, question, "ping", failed)
 
     def _close(self, link: Link, question: Question) -> None:
-        with self.lock:
-            dialing = link.state is LinkState.DIALING
-            if dialing:
-                link.state = LinkState.ABANDONED
-            done = dialing or link.closed or link.gone
-            link.closed = True
-            link.users += 1
+        dialing, open_still = self.closes(link)
         failed: BaseException | None = None
         if dialing:
             self.adapter.abort()
-        elif not done:
+        if open_still:
             failed = self._shut(link, question.code, question.text, question.timeout)
-        self._leave(link)
-        self.report(question.token, as_error(failed, link.where("close")) if failed else None)
+        self.leave(link)
+        self.answer(link, question, "close", failed)
 
     def _shut(self, link: Link, code: int, reason: str, timeout: float) -> BaseException | None:
         """Closes the connection, and waits until nobody reads it."""
@@ -240,12 +215,6 @@ class Host(HostBase):
                     self.settle(link)
 
     # ---- the end of a run ----
-
-    def rest(self) -> None:
-        link = self.link
-        if link is not None and not link.closed and not link.gone:
-            self._spawn("close", self._close, link, Question())
-        self.release()
 
     def join(self) -> None:
         deadline = Deadline(JOIN_S)

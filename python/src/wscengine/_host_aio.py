@@ -10,9 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._abi import EventType
-from ._base import without_password
-from ._core import lib
+from ._home import TURN
 from ._link import (
     ABANDON_S,
     HostBase,
@@ -20,23 +18,21 @@ from ._link import (
     Link,
     LinkState,
     Question,
-    as_error,
     ends,
     outgoing,
 )
-from ._native import NULL, Deadline
-from .aio import TURN, Session, _inside
+from ._native import Deadline
+from .aio import Session, _inside
 from .errors import CanceledError, TimeoutError, UnsupportedError
 from .session import Message, shown
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from ._core import CData
     from .adapters import AsyncAdapter
     from .aio import Engine
 
-
+JOIN_S = 1.0  # how long the end of a run waits for tasks of an adapter
 _T = TypeVar("_T")
 
 
@@ -46,9 +42,6 @@ async def _within(verb: Awaitable[_T], timeout: float | None, name: str) -> _T:
         return await asyncio.wait_for(verb, timeout)
     except asyncio.TimeoutError as late:
         raise TimeoutError(f"{name}: not within {timeout} s") from (late if str(late) else None)
-
-
-JOIN_S = 1.0  # how long the end of a run waits for tasks of an adapter
 
 
 class Host(HostBase):
@@ -83,54 +76,48 @@ class Host(HostBase):
 
     # ---- questions ----
 
-    def asked(self, ev: CData) -> None:
-        kind, question, link = ev.type, Question.of(ev), self.link
-        if kind == EventType.DO_DIAL:
-            self.link = Link(without_password(question.text))
-            self.link.task = self._spawn(self._dial(self.link, link, question))
-        elif link is not None and kind == EventType.DO_PING:
-            self._spawn(self._ping(link, question))
-        elif link is not None and kind == EventType.DO_CLOSE:
-            self._spawn(self._close(link, question))
-        elif link is not None:
-            self.stop(link, question.token)
-            self.wake()
-        lib.wsc_event_done(ev, NULL)
+    def begin_dial(self, link: Link, before: Link | None, question: Question) -> None:
+        link.task = self._spawn(self._dial(link, before, question))
+
+    def begin_ping(self, link: Link, question: Question) -> None:
+        self._spawn(self._ping(link, question))
+
+    def begin_close(self, link: Link, question: Question) -> None:
+        self._spawn(self._close(link, question))
+
+    async def ping(self, timeout: float | None) -> float:
+        async with _held(self.pinging, timeout, "ping"):
+            begun = time.monotonic()
+            await _within(self.adapter.ping(timeout), timeout, "ping")
+            return time.monotonic() - begun
 
     async def _dial(self, link: Link, before: Link | None, question: Question) -> None:
-        opened = False
+        dialed = opened = False
         try:
             if before is not None and not await self.wait_for(lambda: not before.users, question.timeout):
                 raise TimeoutError("dial: the connection before this one is still in use")
             if link.state is not LinkState.DIALING:
                 raise CanceledError("dial: given up")
-            link.dialed = True
+            dialed = True
             dial = self.adapter.dial(question.text, question.offer, question.timeout)
             response = await _within(dial, question.timeout, "dial")
             opened = True
             self.dialed(link, response)
         except BaseException as failure:
-            if opened or (link.dialed and link.state is LinkState.ABANDONED):
+            if opened or (dialed and link.state is LinkState.ABANDONED):
                 with contextlib.suppress(Exception, asyncio.CancelledError):
                     await _within(self.adapter.close(1001, "", ABANDON_S), ABANDON_S, "close")
-            else:
-                link.state = LinkState.OVER
             link.gone = True
-            self._leave(link)
-            self.report(question.token, as_error(failure, link.where("dial")))
+            self.leave(link)
+            self.answer(link, question, "dial", failure)
             return
         if not self.report(question.token, response=response):
-            self._spawn(self._close(link, Question()))
+            self.begin_close(link, Question())
         try:
             await self._feed(link)
         finally:
             link.reading = False
-            self._leave(link)
-
-    def _leave(self, link: Link) -> None:
-        """One verb less is busy with it."""
-        link.users -= 1
-        self.wake()
+            self.leave(link)
 
     async def _feed(self, link: Link) -> None:
         """Reads the connection as long as it lives and there is room."""
@@ -158,23 +145,20 @@ class Host(HostBase):
         failed: BaseException | None = None
         if link.reading:
             try:
-                async with self.pinging:
-                    await _within(self.adapter.ping(question.timeout), question.timeout, "ping")
+                await self.ping(question.timeout)
             except BaseException as failure:
                 failed = failure if link.reading else None
-        self.report(question.token, as_error(failed, link.where("ping")) if failed else None)
+        self.answer(link, question, "ping", failed)
 
     async def _close(self, link: Link, question: Question) -> None:
-        dialing = link.state is LinkState.DIALING
+        dialing, open_still = self.closes(link)
+        failed: BaseException | None = None
         if dialing:
-            link.state = LinkState.ABANDONED
             link.task.cancel()
-        done = dialing or link.closed or link.gone
-        link.closed = True
-        link.users += 1
-        failed = None if done else await self._shut(link, question.code, question.text, question.timeout)
-        self._leave(link)
-        self.report(question.token, as_error(failed, link.where("close")) if failed else None)
+        if open_still:
+            failed = await self._shut(link, question.code, question.text, question.timeout)
+        self.leave(link)
+        self.answer(link, question, "close", failed)
 
     async def _shut(self, link: Link, code: int, reason: str, timeout: float) -> BaseException | None:
         """Closes the connection, and waits until nobody reads it."""
@@ -222,12 +206,6 @@ class Host(HostBase):
                 await asyncio.sleep(0)
 
     # ---- the end of a run ----
-
-    def rest(self) -> None:
-        link = self.link
-        if link is not None and not link.closed and not link.gone:
-            self._spawn(self._close(link, Question()))
-        self.release()
 
     async def join(self) -> None:
         """Until nothing of it runs."""
@@ -284,12 +262,8 @@ class AdapterSession(HostSession, Session):
             await self._host.write(self._link, outgoing(message), deadline.left())
 
     async def ping(self, timeout: float | None = None) -> float:
-        host = self._host
-        host.usable(self._link, "ping")
-        async with _held(host.pinging, timeout, "ping"):
-            begun = time.monotonic()
-            await _within(host.adapter.ping(timeout), timeout, "ping")
-            self._rtt = time.monotonic() - begun
+        self._host.usable(self._link, "ping")
+        self._rtt = await self._host.ping(timeout)
         return self._rtt
 
     async def read(self, timeout: float | None = None) -> Message:

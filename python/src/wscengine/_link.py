@@ -4,6 +4,7 @@ Nothing here waits. With threads, what is said to need the host's lock is called
 
 from __future__ import annotations
 
+import abc
 import builtins
 import contextlib
 import dataclasses
@@ -17,12 +18,13 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ._abi import OPTIONS_BY_KEYWORD, Initiator, State, Status, Timer
+from ._abi import OPTIONS_BY_KEYWORD, EventType, Initiator, State, Status, Timer
+from ._base import without_password
 from ._core import ffi, lib
 from ._native import NULL, text
 from .adapters import Offer
 from .errors import ClosedError, Error, ForkedError, InvalidError, StateError, class_of
-from .session import Close, Message, Response
+from .session import Close, Message, Response, payload_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -112,11 +114,12 @@ class Link:
         self.session: Any = None  # from on_open to on_close
         self.epoch = 0  # of it
         self.response: Response | None = None
-        self.queue: deque[tuple[Message, int]] = deque()  # each with when it was read (Unix time, ns)
+        self.queue: deque[tuple[Message, int, int]] = (
+            deque()
+        )  # each with its bytes, and when it was read (Unix time, ns)
         self.queued = 0  # bytes
         self.reading = False  # somebody runs the adapter's read, or is about to
         self.users = 1  # verbs of the adapter that may be busy with it: the dial, then the reading; the close
-        self.dialed = False  # the adapter was told to dial it, and may have
         self.gone = False  # the adapter has no connection any more
         self.closed = False  # the adapter was told to close it
         self.accepted = False  # on_open has: callbacks may be made
@@ -148,8 +151,8 @@ class Link:
         return made
 
     def pop(self) -> Message:
-        message, received_ns = self.queue.popleft()
-        self.queued -= size_of(message)
+        message, size, received_ns = self.queue.popleft()
+        self.queued -= size
         if self.session is not None:
             self.session.received_ns = received_ns
         return message
@@ -176,8 +179,8 @@ def _value(options: dict[str, Any], keyword: str) -> Any:
     return row.default / row.scale if given is None else given
 
 
-class HostBase:
-    """Answers what the library asks of an adapter in Python."""
+class HostBase(abc.ABC):
+    """Answers what the library asks of an adapter in Python. What runs the adapter's verbs, threads or tasks, is its heirs'."""
 
     lock: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()  # asyncio needs none
 
@@ -214,11 +217,38 @@ class HostBase:
             raise StateError("start: another engine has the adapter")
         self.adapter._owner = self
 
-    def release(self) -> None:
-        """After a run."""
-        self.adapter._owner = None
+    # ---- what the library asks ----
+
+    def asked(self, ev: CData) -> None:
+        kind, question, link = ev.type, Question.of(ev), self.link
+        if kind == EventType.DO_DIAL:
+            self.link = Link(without_password(question.text))
+            self.begin_dial(self.link, link, question)
+        elif link is not None and kind == EventType.DO_PING:
+            self.begin_ping(link, question)
+        elif link is not None and kind == EventType.DO_CLOSE:
+            self.begin_close(link, question)
+        elif link is not None:
+            with self.lock:
+                self.stop(link, question.token)
+                self.wake()
+        lib.wsc_event_done(ev, NULL)
+
+    @abc.abstractmethod
+    def begin_dial(self, link: Link, before: Link | None, question: Question) -> None:
+        """before: the link that was there before it."""
+
+    @abc.abstractmethod
+    def begin_ping(self, link: Link, question: Question) -> None: ...
+
+    @abc.abstractmethod
+    def begin_close(self, link: Link, question: Question) -> None: ...
 
     # ---- what the library is told ----
+
+    def answer(self, link: Link, question: Question, verb: str, failure: BaseException | None) -> None:
+        """How a verb of the adapter has ended."""
+        self.report(question.token, as_error(failure, link.where(verb)) if failure is not None else None)
 
     def report(self, token: int, failure: Error | None = None, response: Response | None = None) -> bool:
         """Answers a question; False: nobody waits for it any more."""
@@ -292,7 +322,7 @@ class HostBase:
             raise TypeError(f"the adapter's read gave {type(message).__name__}, not str or bytes")
         if link.state is LinkState.OPEN:
             size = size_of(message)
-            link.queue.append((message, time.time_ns()))
+            link.queue.append((message, size, time.time_ns()))
             link.queued += size
             self.life(link, 1, size)
 
@@ -300,6 +330,25 @@ class HostBase:
         """The adapter's read has."""
         link.failure, link.told, link.gone = failure, False, ends(failure)
         self.settle(link)
+
+    def closes(self, link: Link) -> tuple[bool, bool]:
+        """A close begins. -> whether a dial has to be given up, whether the adapter has to close the connection."""
+        with self.lock:
+            dialing = link.state is LinkState.DIALING
+            open_still = not dialing and not link.closed and not link.gone
+            if dialing:
+                link.state = LinkState.ABANDONED
+            link.closed = True
+            link.users += 1
+            return dialing, open_still
+
+    def leave(self, link: Link) -> None:
+        """One verb less is busy with it."""
+        with self.lock:
+            link.users -= 1
+            if link.gone and link.state is LinkState.DIALING:
+                link.state = LinkState.OVER
+            self.wake()
 
     def full(self, link: Link) -> bool:
         return bool(link.queued >= self.queue_bytes)
@@ -373,9 +422,9 @@ class HostBase:
             session._link.failure = None
             self.wake()
 
+    @abc.abstractmethod
     def callback_failed(self, session: Any) -> None:
         """Closes the session whose callback has, without waiting."""
-        raise NotImplementedError
 
     def resumed(self) -> None:
         """A pause has ended."""
@@ -384,11 +433,14 @@ class HostBase:
 
     def rest(self) -> None:
         """The run has ended, or the start has failed: nothing of a connection stays."""
-        raise NotImplementedError
+        link = self.link
+        if link is not None and not link.closed and not link.gone:
+            self.begin_close(link, Question())
+        self.adapter._owner = None
 
+    @abc.abstractmethod
     def wake(self) -> None:
         """Something has changed, for whoever waits. Needs the lock."""
-        raise NotImplementedError
 
     # ---- what users ask ----
 
@@ -419,12 +471,8 @@ class HostBase:
 
 def outgoing(data: Any) -> Message:
     """A message to send, judged."""
-    if isinstance(data, str):
-        data.encode()  # raises for lone surrogates
-        return data
-    if isinstance(data, (bytes, bytearray, memoryview)):
-        return bytes(data)
-    raise TypeError(f"a message is str (text) or bytes (binary), not {type(data).__name__}")
+    payload = payload_of(data)[1]
+    return data if isinstance(data, str) else payload
 
 
 def check_close(code: int, reason: str) -> None:

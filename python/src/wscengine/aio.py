@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
@@ -19,11 +18,12 @@ from . import _batch
 from ._abi import EventType, State, StopReason
 from ._base import BUFFERED, CallbackErrors, EngineBase, Match, Request, session_closed, start_error, wanted
 from ._core import ffi, lib
-from ._native import NULL, Deadline, Loop, address, check, sized
+from ._home import HomeLoop, home_loop
+from ._native import Deadline, address, sized
 from .client import Client
 from .connection import made_connection
 from .errors import ClosedError, Error, ForkedError, InCallbackError, InvalidError, StateError, TimeoutError, error_of
-from .session import ConnectionBase, Message, SessionBase, no_room, payload_of
+from .session import ConnectionBase, Message, SessionBase, no_room
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self, Unpack
@@ -36,122 +36,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "Engine", "Session"]
 
-_FRESH = sized("wsc_event")
-_SIZE = ffi.sizeof("wsc_event")
-TURN = 32  # events between two looks of the event loop at others
 _inside: ContextVar[Engine | None] = ContextVar("wscengine_inside", default=None)
-_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = weakref.WeakKeyDictionary()
-
-
-class _Loop:
-    """The library's loop for one event loop; watched while engines run."""
-
-    def __init__(self, home: asyncio.AbstractEventLoop) -> None:
-        self.core = Loop()
-        self.c = self.core.c
-        self.home = weakref.ref(home)
-        self.engines: weakref.WeakValueDictionary[int, Engine] = weakref.WeakValueDictionary()  # by address
-        self.running: set[Engine] = set()
-        self.waiters: dict[int, asyncio.Future[None]] = {}
-        self.tokens = 0
-        self.free: list[CData] = []
-
-    def here(self) -> asyncio.AbstractEventLoop:
-        """The event loop that runs, which must be this one's."""
-        running = asyncio.get_running_loop()
-        if running is not self.home():
-            raise StateError("it was made on another event loop than the one that runs")
-        return running
-
-    def watch(self, engine: Engine) -> None:
-        home = self.home()
-        if home is not None and not self.running and not self.waiters:
-            home.add_reader(lib.wsc_loop_fd(self.c), self.turn)
-        self.running.add(engine)
-
-    def rest(self) -> None:
-        """Nobody needs it any more, for now."""
-        home = self.home()
-        if home is not None and not self.running and not self.waiters and not home.is_closed():
-            home.remove_reader(lib.wsc_loop_fd(self.c))
-
-    def turn(self) -> None:
-        for _ in range(TURN):
-            ev = self.free.pop() if self.free else sized("wsc_event")
-            if lib.wsc_loop_next(self.c, 0, ev) != 0:
-                self.free.append(ev)
-                return
-            self.handle(ev)
-
-    def give_back(self, ev: CData) -> None:
-        ffi.memmove(ev, _FRESH, _SIZE)
-        self.free.append(ev)
-
-    def handle(self, ev: CData) -> None:
-        if ev.type == EventType.OP_DONE:
-            waiter = self.waiters.pop(ev.token, None)
-            if waiter is not None and not waiter.done():
-                waiter.set_result(None)
-            lib.wsc_event_done(ev, NULL)
-            self.give_back(ev)
-            return
-        engine = self.engines[address(ev.engine)]
-        if ev.type == EventType.LOG:
-            engine._log(ev)
-            self.give_back(ev)
-        elif engine._host is not None and EventType.DO_DIAL <= ev.type <= EventType.DO_STOP_READING:
-            engine._host.asked(ev)
-            self.give_back(ev)
-        elif ev.type == EventType.BATCH and engine._plain and not engine._requests:
-            engine._deliver_now(ev)
-            self.give_back(ev)
-        else:
-            engine._begin(ev)
-
-    async def wait(self, begin: Callable[..., int], *arguments: Any) -> CData:
-        """Begins an operation and awaits it; the task's cancellation cancels it."""
-        made, error = ffi.new("wsc_op **"), ffi.new("wsc_error **")
-        self.tokens += 1
-        token, home = self.tokens, self.here()
-        check(begin(*arguments, token, made, error), error)
-        op = ffi.gc(made[0], lib.wsc_op_unref)
-        if not self.running and not self.waiters:
-            home.add_reader(lib.wsc_loop_fd(self.c), self.turn)
-        waiter = self.waiters[token] = home.create_future()
-        try:
-            await asyncio.shield(waiter)
-        except asyncio.CancelledError:
-            lib.wsc_op_cancel(op)
-            while lib.wsc_op_pending(op):  # so that nothing of it goes on behind
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.sleep(0.001)
-            raise
-        finally:
-            self.rest()
-        check(lib.wsc_op_status(op, error), error)
-        return op
-
-    async def send(
-        self, begin: Callable[..., int], target: CData, data: Message | Buffer, timeout: float | None
-    ) -> None:
-        """One message for which there was no room."""
-        kind, payload = payload_of(data)
-        await self.wait(begin, target, Deadline(timeout).context(), kind, payload, len(payload))
-
-
-def _loop() -> _Loop:
-    home = asyncio.get_running_loop()
-    found = _loops.get(home)
-    if found is None:
-        found = _loops[home] = _Loop(home)
-    return found
 
 
 class Verbs(ConnectionBase):
     """What tasks do with a connection."""
 
     __slots__ = ()
-    loop: _Loop
+    loop: HomeLoop
 
     async def send(self, data: Message | Buffer, timeout: float | None = None) -> None:
         """Sends one whole message: str as text, bytes as binary. Waits for room up to timeout seconds (None: without a limit)."""
@@ -199,7 +91,7 @@ class Session(Verbs, SessionBase):
 
     def __init__(self, session: CData, raw: bool) -> None:
         super().__init__(session, raw)
-        self.loop = _loop()
+        self.loop = home_loop()
 
 
 class Connection(Verbs):
@@ -209,7 +101,7 @@ class Connection(Verbs):
     __slots__ = ("loop",)
 
     def __init__(self, url: str, *, raw_text: bool = False, **options: Unpack[ConnectionOptions]) -> None:
-        self.loop = _loop()
+        self.loop = home_loop()
         super().__init__(made_connection(self.loop.core, url, dict(options)), raw_text)
 
     async def connect(self, timeout: float | None = None) -> Response:
@@ -231,8 +123,7 @@ class Connection(Verbs):
 class Engine(EngineBase):
     """wscengine.Engine for asyncio: made and used on one event loop. Callbacks are plain functions or `async def`, which are awaited one after
     another: no further event of this engine is taken while one waits; the library reads on into its bounded queue, and answers pings. Make it inside a
-    coroutine. See wscengine.Engine for its arguments; adapter is an AsyncAdapter,
-    reader_count always 1."""
+    coroutine. See wscengine.Engine for its arguments; adapter is an AsyncAdapter, reader_count always 1."""
 
     _session_type = Session
     _host: Host | None = None
@@ -251,7 +142,7 @@ class Engine(EngineBase):
     ) -> None:
         if options.get("reader_count", 1) != 1:
             raise InvalidError("reader_count is always 1 with asyncio")
-        self._home = _loop()
+        self._home = home_loop()
         super().__init__(
             url,
             client,
@@ -493,14 +384,21 @@ class Engine(EngineBase):
                 self._home.give_back(ev)
                 return
 
-    def _deliver_now(self, ev: CData) -> None:
-        """A batch whose callbacks are plain functions: what _begin would do, with nothing that could be awaited."""
-        reply, session, on_message = self._reply, self._session, self.client.on_message
+    def _enter(self, ev: CData) -> SessionBase | None:
+        """Begins with a batch; None: it is over already, and has been answered."""
+        reply, session = self._reply, self._session
         reply.consumed = 0
         if session is None or not lib.wsc_event_enter(ev):
             lib.wsc_event_done(ev, reply)
-            return
+            return None
         session.received_ns = ev.received_ns
+        return session
+
+    def _deliver_now(self, ev: CData) -> None:
+        """A batch whose callbacks are plain functions: what _begin would do, with nothing that could be awaited."""
+        session, on_message = self._enter(ev), self.client.on_message
+        if session is None:
+            return
         at, token, over = address(ev), _inside.set(self), False
         try:
             while not over:
@@ -511,7 +409,7 @@ class Engine(EngineBase):
                     self._failed(raised)
         finally:
             _inside.reset(token)
-            lib.wsc_event_done(ev, reply)
+            lib.wsc_event_done(ev, self._reply)
             lib.wsc_event_leave(ev)
 
     def _event(self, ev: CData) -> Any:
@@ -529,21 +427,18 @@ class Engine(EngineBase):
             self._leave()
 
     def _batch(self, ev: CData) -> Any:
-        reply, session = self._reply, self._session
-        reply.consumed = 0
-        if session is None or not lib.wsc_event_enter(ev):
-            lib.wsc_event_done(ev, reply)
+        session = self._enter(ev)
+        if session is None:
             return
-        session.received_ns = ev.received_ns
         steps = self._keep(ev) if self._iterated else self._deliver(ev, session)
         try:
             yield from steps
         finally:
-            lib.wsc_event_done(ev, reply)
+            lib.wsc_event_done(ev, self._reply)
             lib.wsc_event_leave(ev)
 
     def _deliver(self, ev: CData, session: Any) -> Any:
-        at, reply = address(ev), address(self._reply)
+        at = address(ev)
         while True:
             try:
                 if (self._views or self._trace is not None) and not self._bulk:
@@ -553,7 +448,7 @@ class Engine(EngineBase):
                             if inspect.isawaitable(result):
                                 yield result
                     return
-                messages = _batch.collect(at, reply, self._raw, 2**32 - 1 if self._bulk else 1)
+                messages = _batch.collect(at, self._reply_at, self._raw, self._most)
                 if not messages:
                     return
                 if self._requests:
@@ -573,7 +468,7 @@ class Engine(EngineBase):
         while True:
             room = BUFFERED - len(self._buffer)
             if room > 0:
-                messages = _batch.collect(address(ev), address(self._reply), self._raw, room)
+                messages = _batch.collect(address(ev), self._reply_at, self._raw, room)
                 self._buffer.extend(m for m in messages if not (self._requests and self._asked(m)))
                 self._changed.set()
                 if self._reply.consumed >= ev.count or not messages:
