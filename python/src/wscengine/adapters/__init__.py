@@ -13,6 +13,7 @@ wscengine.adapters.websockets has one of each kind on the `websockets` library."
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ class _Common:
     _owner: Any = None  # the engine that has it, from a start to the end of the run
 
 
-class Adapter(_Common):
+class Adapter(_Common, abc.ABC):
     """One object, dialed again for each session; one connection at a time.
 
     dial, read, write, ping and close each come one at a time, but may run at once, on threads of their own: read on the one that has dialed.
@@ -47,27 +48,27 @@ class Adapter(_Common):
     that the adapter has closed by itself, a ConnectionError or EOFError that the link is lost: then the connection is gone. Any other exception of
     read is on_read_error's, and it is asked again; the 16th in a row without a message is a 1006."""
 
+    @abc.abstractmethod
     def dial(self, url: str, offer: Offer, timeout: float) -> Response | None:
         """Connects, until the handshake is done. url: with its password. -> the server's answer, or None. A refusal:
         HandshakeError(reason, response=…), which counts as with the built-in connection (Retry-After, give_up_on)."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def read(self) -> Message:
         """The next message, str or bytes, when there is one. Called again as long as the connection lives."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def write(self, message: Message, timeout: float | None) -> None:
         """Sends one whole message, str as text."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def ping(self, timeout: float | None) -> None:
         """Until the pong has come; read runs meanwhile."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def close(self, code: int, reason: str, timeout: float) -> None:
         """Sends the close message and waits for the peer's. Afterwards, whatever it raised, the connection is gone: read and write that run
         have failed, and dial works again."""
-        raise NotImplementedError
 
     def abort(self) -> None:
         """The engine has given the connection up: what runs now should fail soon. Any thread, beside any verb, must not block. Nothing by itself."""
@@ -78,24 +79,24 @@ class Adapter(_Common):
         return None
 
 
-class AsyncAdapter(_Common):
+class AsyncAdapter(_Common, abc.ABC):
     """The same for wscengine.aio.Engine: its verbs run as tasks on the event loop. One that the engine gives up, or that does not end at its
     timeout, is cancelled: there is no abort. See Adapter."""
 
-    async def dial(self, url: str, offer: Offer, timeout: float) -> Response | None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    async def dial(self, url: str, offer: Offer, timeout: float) -> Response | None: ...
 
-    async def read(self) -> Message:
-        raise NotImplementedError
+    @abc.abstractmethod
+    async def read(self) -> Message: ...
 
-    async def write(self, message: Message, timeout: float | None) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    async def write(self, message: Message, timeout: float | None) -> None: ...
 
-    async def ping(self, timeout: float | None) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    async def ping(self, timeout: float | None) -> None: ...
 
-    async def close(self, code: int, reason: str, timeout: float) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    async def close(self, code: int, reason: str, timeout: float) -> None: ...
 
     @property
     def underlying(self) -> Any:
