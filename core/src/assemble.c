@@ -25,10 +25,10 @@ static int reserve(struct receiver *r, uint64_t more, bool exact) {
     uint64_t limit = wire_limit(r, r->compressed); /* needed is not above it: the header was judged */
     if (size > limit) size = limit;
   }
+  if (size > SIZE_MAX) return no_memory(r, needed);
   size_t capacity = (size_t)size;
-  uint8_t *block = NULL;
-  if (exact && r->block == NULL) block = block_get(r->pool, capacity, &capacity);
-  else if (size <= SIZE_MAX) block = mem_realloc(r->block, capacity);
+  uint8_t *block =
+      exact && r->block == NULL ? block_get(r->pool, capacity, &capacity) : mem_realloc(r->block, capacity);
   if (block == NULL) return no_memory(r, needed);
   r->block = block;
   r->capacity = capacity;

@@ -52,8 +52,8 @@ struct wsc_batch {
   uint64_t length;          /* bytes at base that records refer to (an upper bound) */
   struct arena *arena;      /* base lies in it, or ... */
   uint8_t *block;           /* ... in this allocation, which the batch owns, or ... */
-  size_t block_size;        /* (0: not told) */
   struct wsc_batch *parent; /* ... in this one's block: a reference */
+  size_t block_size;        /* of block; 0: nobody has told */
   wsc_record *records;
   uint32_t count, capacity;
   wsc_record *packed; /* the records as they lie in a host's buffer; NULL: not made */
