@@ -3,13 +3,10 @@ package wscengine_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
 	"runtime"
 	"strings"
 	"sync"
@@ -160,60 +157,6 @@ func TestAdaptersAloneObeyTheirContexts(t *testing.T) {
 	})
 }
 
-func TestStopInsideEveryCallbackActsAsExit(t *testing.T) {
-	everyAdapter(t, func(t *testing.T, conn adapterI) {
-		for _, where := range []string{"open", "message", "close", "restart error"} {
-			t.Run(where, func(t *testing.T) {
-				var e *wscengine.WebsocketEngine
-				stop := func(at string) {
-					if at == where {
-						require.NoError(t, e.Stop(context.Background()))
-					}
-				}
-				u := echo(t)
-				dead, err := net.Listen("tcp", "127.0.0.1:0")
-				require.NoError(t, err)
-				_ = dead.Close()
-				e = newEngine(t, u, conn, &moving{client: client{
-					onOpen: func(ctx context.Context, c adapterI, _ context.CancelFunc, _ bool) error {
-						stop("open")
-						return c.Write(ctx, wsadapters.Text, []byte("x"))
-					},
-					onMessage: func(_ context.Context, _ adapterI, restart, _ context.CancelFunc, _ []byte) {
-						stop("message")
-						restart()
-					},
-					onClose: func(context.Context, adapterI, *wsclient.CloseMessageDetails) *wsclient.CloseMessageDetails {
-						stop("close")
-						return nil
-					},
-					onRestart: func(context.Context, context.CancelFunc, error, int) { stop("restart error") },
-				}, then: "ws://" + dead.Addr().String() + "/"}, nil)
-				_ = e.Start(within(t)) // a stop in OnOpen may or may not let it succeed
-				require.NoError(t, e.Wait(within(t)))
-				require.Equal(t, wscengine.StateStopped, e.State())
-			})
-		}
-	})
-}
-
-func TestStopInOnReadErrorAndOnCloseErrorActsAsExit(t *testing.T) {
-	var e *wscengine.WebsocketEngine
-	stopped := make(chan string, 2)
-	stop := func(where string) {
-		require.NoError(t, e.Stop(context.Background()))
-		stopped <- where
-	}
-	bad := &faulty{dial: func() (*http.Response, error) { return nil, nil }, gone: make(chan struct{}), closeError: errors.New("odd"),
-		read: func() (wsadapters.MessageType, []byte, error) { return 0, nil, errors.New("odd") }}
-	e = newEngine(t, &url.URL{Scheme: "ws", Host: "nowhere.invalid"}, bad, &stopper{stop: stop}, nil)
-	require.NoError(t, e.Start(within(t)))
-	require.Equal(t, "read error", receive(t, stopped))
-	require.Equal(t, "close error", receive(t, stopped))
-	require.NoError(t, e.Wait(within(t)))
-	require.Equal(t, wscengine.StoppedByExit, e.StopReason())
-}
-
 // stopper stops in the two callbacks of things that fail.
 type stopper struct {
 	client
@@ -260,20 +203,6 @@ func TestTheUsersCloseReconnects(t *testing.T) {
 		require.True(t, receive(t, opened))
 		require.NoError(t, e.Stop(within(t)))
 		require.Nil(t, receive(t, closed), "after Stop there is no close message")
-	})
-}
-
-func TestOnOpensErrorComesBack(t *testing.T) {
-	mine := errors.New("mine")
-	everyAdapter(t, func(t *testing.T, conn adapterI) {
-		e := newEngine(t, echo(t), conn, &client{
-			onOpen: func(context.Context, adapterI, context.CancelFunc, bool) error { return fmt.Errorf("no: %w", mine) },
-		}, nil)
-		err := e.Start(within(t))
-		require.ErrorIs(t, err, mine)
-		var failed wscengine.EngineStartError
-		require.ErrorAs(t, err, &failed)
-		require.False(t, e.IsStarted())
 	})
 }
 
@@ -449,30 +378,6 @@ func (c *errorCounter) OnReadError(context.Context, adapterI, *sync.Mutex, conte
 	c.count.Add(1)
 }
 
-func TestAPanicInACallbackIsGos(t *testing.T) {
-	everyAdapter(t, func(t *testing.T, conn adapterI) {
-		if os.Getenv("PANICS_WITH") == "" { // in a process of its own
-			child := exec.Command(os.Args[0], "-test.run=^TestAPanicInACallbackIsGos$/^"+strings.Split(t.Name(), "/")[1]+"$")
-			child.Env = append(os.Environ(), "PANICS_WITH=mine")
-			out, err := child.CombinedOutput()
-			require.Error(t, err)
-			require.Contains(t, string(out), "panic: mine")
-			require.Contains(t, string(out), "engine_test.go")
-			return
-		}
-		e := newEngine(t, echo(t), conn, &client{
-			onOpen: func(ctx context.Context, c adapterI, _ context.CancelFunc, _ bool) error {
-				return c.Write(ctx, wsadapters.Text, []byte("x"))
-			},
-			onMessage: func(context.Context, adapterI, context.CancelFunc, context.CancelFunc, []byte) {
-				panic(os.Getenv("PANICS_WITH"))
-			},
-		}, nil)
-		require.NoError(t, e.Start(within(t)))
-		receive(t, e.Done())
-	})
-}
-
 // ending ends the goroutine of one of its callbacks, as a failed assertion does.
 type ending struct {
 	client
@@ -519,55 +424,6 @@ func (c *ending) OnStopped(context.Context, error) { c.end("stopped") }
 func (c *ending) BeforeAttempt(context.Context, wsclient.Attempt) error {
 	c.end("before attempt")
 	return nil
-}
-
-func TestACallbackThatEndsItsGoroutineHasReturned(t *testing.T) {
-	everyAdapter(t, func(t *testing.T, conn adapterI) {
-		u := echo(t)
-		for _, where := range []string{"before attempt", "open", "open again", "message", "close", "stopped"} {
-			t.Run(where, func(t *testing.T) {
-				c := &ending{where: where, ended: make(chan struct{})}
-				e := newEngine(t, u, conn, c, nil)
-				err := e.Start(within(t))
-				if where == "open" || where == "before attempt" {
-					require.ErrorContains(t, err, "Goexit")
-					require.NoError(t, e.Start(within(t)), "it can start again")
-				} else {
-					require.NoError(t, err)
-				}
-				if where != "stopped" {
-					receive(t, c.ended)
-				}
-				require.NoError(t, e.Stop(within(t)))
-				receive(t, e.Done())
-				receive(t, c.ended)
-			})
-		}
-	})
-	for _, where := range []string{"read error", "close error"} {
-		t.Run(where, func(t *testing.T) {
-			c := &ending{where: where, ended: make(chan struct{})}
-			bad := &faulty{dial: func() (*http.Response, error) { return nil, nil }, write: func() error { return nil },
-				gone: make(chan struct{}), closeError: errors.New("odd")}
-			first := true
-			bad.read = func() (wsadapters.MessageType, []byte, error) {
-				if first && where == "read error" {
-					first = false
-					return wsadapters.NoMessage, nil, errors.New("odd")
-				}
-				<-bad.gone
-				return wsadapters.NoMessage, nil, wsadapters.WebsocketCloseError{Code: wsadapters.AbnormalClosure}
-			}
-			e := newEngine(t, &url.URL{Scheme: "ws", Host: "nowhere.invalid"}, bad, c, nil)
-			require.NoError(t, e.Start(within(t)))
-			if where == "read error" {
-				receive(t, c.ended)
-			}
-			require.NoError(t, e.Stop(within(t)))
-			receive(t, c.ended)
-			receive(t, e.Done())
-		})
-	}
 }
 
 func TestMocksServe(t *testing.T) {
