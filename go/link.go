@@ -30,6 +30,7 @@ type link struct {
 	mu        sync.Mutex
 	changed   *sync.Cond
 	state     linkState
+	opened    bool // the adapter had a connection before the link was given up
 	accepted  bool // OnOpen has: callbacks may be made
 	stopped   bool // no more callbacks
 	asks      int  // dials and closes of the adapter that are under way
@@ -91,7 +92,7 @@ func (l *link) dialed(resp *http.Response) bool {
 	if l.state != linkDialing {
 		return false
 	}
-	l.state, l.response = linkOpen, resp
+	l.state, l.opened, l.response = linkOpen, true, resp
 	return true
 }
 
@@ -104,7 +105,8 @@ func (l *link) takeResponse() *http.Response {
 	return resp
 }
 
-// abandon gives up a dial that is under way or has failed; false: it has succeeded.
+// abandon gives up a dial that is under way or has failed; false: it has succeeded. It holds of a link that is over, too: the next dial may have
+// ended it before its own close was begun.
 func (l *link) abandon() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -112,7 +114,7 @@ func (l *link) abandon() bool {
 		l.state = linkAbandoned
 		l.end()
 	}
-	return l.state == linkAbandoned
+	return !l.opened
 }
 
 // asked counts a close of the adapter; answered says that it, or the dial, has returned.
@@ -150,6 +152,9 @@ func (l *link) accept() {
 func (l *link) retire() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.state == linkDialing {
+		l.end()
+	}
 	if l.state != linkOver {
 		l.host.dropped.Add(uint64(len(l.queue)))
 	}
