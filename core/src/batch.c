@@ -5,11 +5,14 @@
  * - The pool keeps a handful of each kind and no shell with a very long record array: a burst does not stay in
  *   memory. It is locked once for an arena and once for a batch that comes or goes, never for a message.
  * - It keeps one block of a large message too, until LARGE_UNUSED arenas have been taken without it: an allocator gives such memory back to the system
- *   as soon as it is free, and paging it in anew costs more than to receive the next message into it. */
+ *   as soon as it is free, and paging it in anew costs more than to receive the next message into it.
+ * - Every arena and every shell of a pool holds a reference on it: who keeps a batch may let go of it when the loop is long gone, and in a forked child,
+ *   where the lock may be held for ever by a thread that does not exist. */
 #include "batch.h"
 
 #include "decode.h"
 #include "mem.h"
+#include "os.h"
 #include "utf8.h"
 #include "wscengine/adapter.h"
 
@@ -19,6 +22,9 @@ enum { POOL_ARENAS = 3, POOL_SHELLS = 8, SHELL_RECORDS = 4096, FIRST_RECORDS = 3
 enum { LARGE_LEAST = 128 << 10, LARGE_MOST = 4 << 20, LARGE_UNUSED = 8 };
 
 struct arena_pool {
+  atomic_uint refs; /* the owner's, and one of each arena and shell there is, in use or kept */
+  uint32_t generation;
+  bool closed; /* keeps nothing more */
   pthread_mutex_t lock;
   struct arena *arenas;
   struct wsc_batch *shells;
@@ -35,54 +41,82 @@ struct arena_pool *arena_pool_new(void) {
     mem_free(p);
     return NULL;
   }
+  atomic_init(&p->refs, 1);
+  p->generation = os_fork_generation();
   return p;
+}
+
+/* True for the last one; everything its users did to it has happened then. */
+static bool last_reference(atomic_uint *refs) { return atomic_fetch_sub_explicit(refs, 1, memory_order_acq_rel) == 1; }
+
+static void pool_ref(struct arena_pool *p) {
+  if (p != NULL) atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
+}
+
+static void pool_unref(struct arena_pool *p) {
+  if (p == NULL || !last_reference(&p->refs)) return;
+  pthread_mutex_destroy(&p->lock);
+  mem_free(p);
 }
 
 static void arena_destroy(struct arena *a) {
   if (a == NULL) return;
+  pool_unref(a->pool);
   decoder_free(a->decoder);
   mem_free(a);
 }
 
 static void shell_destroy(struct wsc_batch *b) {
   if (b == NULL) return;
+  pool_unref(b->pool);
+  mem_free(b->block);
   mem_free(b->records);
   mem_free(b);
 }
 
 void arena_pool_free(struct arena_pool *p) {
   if (p == NULL) return;
-  for (struct arena *a = p->arenas, *next; a != NULL; a = next) {
+  pthread_mutex_lock(&p->lock);
+  p->closed = true;
+  struct arena *arenas = p->arenas;
+  struct wsc_batch *shells = p->shells;
+  uint8_t *block = p->block;
+  pthread_mutex_unlock(&p->lock);
+  for (struct arena *a = arenas, *next; a != NULL; a = next) {
     next = a->next;
     arena_destroy(a);
   }
-  for (struct wsc_batch *b = p->shells, *next; b != NULL; b = next) {
+  for (struct wsc_batch *b = shells, *next; b != NULL; b = next) {
     next = b->next;
     shell_destroy(b);
   }
-  mem_free(p->block);
-  pthread_mutex_destroy(&p->lock);
-  mem_free(p);
+  mem_free(block);
+  pool_unref(p);
 }
 
 /* Takes back what nobody refers to any more; either may be NULL. A batch's block comes with it. */
 static void pool_keep(struct arena_pool *p, struct arena *a, struct wsc_batch *b) {
+  if (p->generation != os_fork_generation()) {
+    arena_destroy(a);
+    shell_destroy(b);
+    return;
+  }
   uint8_t *block = b != NULL ? b->block : NULL;
   pthread_mutex_lock(&p->lock);
-  if (block != NULL && p->block == NULL && b->block_size >= LARGE_LEAST && b->block_size <= LARGE_MOST) {
+  if (block != NULL && p->block == NULL && !p->closed && b->block_size >= LARGE_LEAST && b->block_size <= LARGE_MOST) {
     p->block = block;
     p->block_size = b->block_size;
     p->block_unused = 0;
     block = NULL;
   }
   if (b != NULL) b->block = NULL;
-  if (a != NULL && p->arena_count < POOL_ARENAS) {
+  if (a != NULL && p->arena_count < POOL_ARENAS && !p->closed) {
     a->next = p->arenas;
     p->arenas = a;
     p->arena_count++;
     a = NULL;
   }
-  if (b != NULL && p->shell_count < POOL_SHELLS) {
+  if (b != NULL && p->shell_count < POOL_SHELLS && !p->closed) {
     b->next = p->shells;
     p->shells = b;
     p->shell_count++;
@@ -124,17 +158,15 @@ struct arena *arena_get(struct arena_pool *p) {
     a = mem_alloc(sizeof *a + ARENA_BYTES);
     if (a == NULL) return NULL;
     a->decoder = NULL;
+    a->pool = p;
+    pool_ref(p);
   }
   atomic_init(&a->refs, 1);
-  a->pool = p;
   a->next = NULL;
   return a;
 }
 
 void arena_ref(struct arena *a) { atomic_fetch_add_explicit(&a->refs, 1, memory_order_relaxed); }
-
-/* True for the last one; everything its users did to it has happened then. */
-static bool last_reference(atomic_uint *refs) { return atomic_fetch_sub_explicit(refs, 1, memory_order_acq_rel) == 1; }
 
 void arena_unref(struct arena *a) {
   if (a != NULL && last_reference(&a->refs)) pool_keep(a->pool, a, NULL);
@@ -156,6 +188,7 @@ struct wsc_batch *batch_new(struct arena_pool *p) {
     if (b == NULL) return NULL;
     b->records = NULL;
     b->capacity = 0;
+    pool_ref(p);
   }
   wsc_record *records = b->records;
   uint32_t capacity = b->capacity;
@@ -237,7 +270,6 @@ void batch_unref(struct wsc_batch *b) {
   if (b->pool != NULL) {
     pool_keep(b->pool, a, b);
   } else {
-    mem_free(b->block);
     shell_destroy(b);
   }
 }
@@ -351,7 +383,7 @@ uint64_t batch_cost(const struct wsc_batch *b) {
   return cost;
 }
 
-static bool wasteful(const struct wsc_batch *b) {
+bool batch_wasteful(const struct wsc_batch *b) {
   uint64_t needed = sizeof *b + (uint64_t)(b->count - b->taken) * sizeof *b->records + untaken_payload(b);
   return b->arena != NULL && batch_cost(b) > 4 * needed;
 }
@@ -364,7 +396,7 @@ static void count_in(struct batch_queue *q, struct wsc_batch *b) {
 }
 
 void batch_queue_push(struct batch_queue *q, struct wsc_batch *b) {
-  if (q->head != NULL && wasteful(b)) (void)batch_compact(b);
+  if (q->head != NULL && batch_wasteful(b)) (void)batch_compact(b);
   count_in(q, b);
   b->next = NULL;
   if (q->head == NULL) {

@@ -13,7 +13,7 @@ enum { ARENA_BYTES = 65536 };
  * Keeps at most a few (see batch.c); the rest goes back to the allocator. Thread-safe. */
 struct arena_pool;
 struct arena_pool *arena_pool_new(void);
-void arena_pool_free(struct arena_pool *p); /* when no arena or batch of it is left */
+void arena_pool_free(struct arena_pool *p); /* the last of its arenas and batches ends it, whenever that is */
 
 /* ARENA_BYTES of memory, refcounted: several batches of one receive may share it. */
 struct decoder;
@@ -84,6 +84,8 @@ bool batch_pack(struct wsc_batch *b, uint8_t *to, size_t capacity, uint64_t *len
 int batch_message(const struct wsc_batch *b, uint32_t index, wsc_message *out);
 /* What it costs to keep it: bound of the receive queue. */
 uint64_t batch_cost(const struct wsc_batch *b);
+/* Whether it pins far more memory than its messages need, so that it should be compacted when it is to be kept. */
+bool batch_wasteful(const struct wsc_batch *b);
 
 /* A first-in first-out list of batches. No lock of its own. A batch that joins others, so that it will wait, and pins
  * far more memory than its messages need, is compacted first (when there is memory for that): many small receives

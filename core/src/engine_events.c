@@ -412,25 +412,12 @@ int engine_read(void *self, wsc_connection *k, wsc_message *out) {
 
 wsc_batch *wsc_event_hold(const wsc_event *ev) {
   if (!ev || ev->type != WSC_EVENT_BATCH) return NULL;
-  struct wsc_batch *b = batch_new(NULL);
-  if (!b) return NULL;
-  uint64_t need = 0, at = 0;
-  for (uint32_t i = 0; i < ev->count; i++) need += ev->records[i].length;
-  b->block = mem_alloc(need ? need : 1);
-  if (!b->block) goto fail;
-  b->base = b->block;
-  b->length = need;
-  b->received_ns = ev->received_ns;
-  for (uint32_t i = 0; i < ev->count; i++) {
-    const wsc_record *r = &ev->records[i];
-    memcpy(b->block + at, ev->arena + r->offset, r->length);
-    if (batch_push(b, at, r->length, r->type)) goto fail;
-    at += r->length;
+  struct wsc_batch *b = ev->core, *held = batch_rest(b, b->count - ev->count);
+  if (held && batch_wasteful(held) && batch_compact(held) != WSC_OK) {
+    batch_unref(held);
+    held = NULL;
   }
-  return b;
-fail:
-  batch_unref(b);
-  return NULL;
+  return held;
 }
 
 const uint8_t *wsc_batch_arena(const wsc_batch *b, uint64_t *length) {

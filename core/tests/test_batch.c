@@ -4,6 +4,10 @@
 #include "check.h"
 #include "mem.h"
 
+#include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 static struct wsc_batch *in_arena(struct arena_pool *pool, int messages, uint32_t length, uint8_t fill) {
   struct wsc_batch *b = batch_new(pool);
   struct arena *a = arena_get(pool);
@@ -137,6 +141,58 @@ static void an_arena_lives_until_its_last_batch_is_gone(void) {
   arena_unref(other);
   batch_unref(b);
   arena_pool_free(pool);
+}
+
+static void a_batch_may_outlive_its_pool(void) {
+  long before = mem_live();
+  struct arena_pool *pool = arena_pool_new();
+  struct wsc_batch *small = in_arena(pool, 3, 10, 'a'), *large = in_block(pool, 1 << 20), *rest = batch_rest(large, 0);
+  batch_unref(in_arena(pool, 1, 10, 'b')); /* kept by the pool */
+  memset(large->block, 'c', large->length);
+  batch_unref(large);
+  arena_pool_free(pool);
+  CHECK_EQ(small->base[29], 'a');
+  CHECK_EQ(rest->base[0], 'c');
+  CHECK_EQ(rest->base[rest->length - 1], 'c');
+  batch_unref(small);
+  batch_unref(rest);
+  CHECK_EQ(mem_live(), before);
+}
+
+struct busy {
+  struct arena_pool *pool;
+  atomic_bool enough;
+};
+
+static void *come_and_go(void *arg) {
+  struct busy *busy = arg;
+  while (!atomic_load(&busy->enough)) batch_unref(batch_new(busy->pool));
+  return NULL;
+}
+
+/* The child has no thread that would ever unlock the pool. */
+static void a_forked_child_lets_go_of_a_batch_while_the_parent_uses_the_pool(void) {
+  struct busy busy = {.pool = arena_pool_new()};
+  pthread_t thread;
+  CHECK_EQ(pthread_create(&thread, NULL, come_and_go, &busy), 0);
+  for (int i = 0; i < 50; i++) {
+    struct wsc_batch *small = in_arena(busy.pool, 3, 10, 'a'), *large = in_block(busy.pool, 1 << 20);
+    pid_t child = fork();
+    if (child == 0) {
+      alarm(20);
+      batch_unref(small);
+      batch_unref(large);
+      _exit(0);
+    }
+    int status = 0;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK_EQ(status, 0);
+    batch_unref(small);
+    batch_unref(large);
+  }
+  atomic_store(&busy.enough, true);
+  pthread_join(thread, NULL);
+  arena_pool_free(busy.pool);
 }
 
 static void a_reference_keeps_a_batch(void) {
@@ -324,6 +380,8 @@ int main(void) {
   a_large_message_leaves_its_block_to_the_next_of_its_size();
   a_block_that_nobody_uses_goes();
   an_arena_lives_until_its_last_batch_is_gone();
+  a_batch_may_outlive_its_pool();
+  a_forked_child_lets_go_of_a_batch_while_the_parent_uses_the_pool();
   a_reference_keeps_a_batch();
   compacting_keeps_the_untaken_and_lets_the_arena_go();
   compacting_without_memory_changes_nothing();

@@ -176,6 +176,54 @@ static void a_batch_goes_into_the_host_s_buffer_when_it_fits(void) {
   tear_down(&b);
 }
 
+/* A message of n bytes arrives; the batch that keeps it. */
+static wsc_batch *receive_and_hold(struct bed *b, const uint8_t *payload, size_t n, const uint8_t **lay) {
+  peer_send(&b->peer, 2, payload, n);
+  wsc_event ev = expect(b, WSC_EVENT_BATCH);
+  CHECK_EQ(ev.count, 1);
+  wsc_batch *held = wsc_event_hold(&ev);
+  CHECK(held != NULL);
+  *lay = ev.arena + ev.records[0].offset;
+  CHECK_EQ(wsc_event_done(&ev, NULL), WSC_OK);
+  return held;
+}
+
+static const uint8_t *first_message(const wsc_batch *held, size_t n) {
+  uint32_t count = 0;
+  const wsc_record *r = wsc_batch_records(held, &count);
+  uint64_t length = 0;
+  const uint8_t *arena = wsc_batch_arena(held, &length);
+  CHECK_EQ(count, 1);
+  CHECK_EQ(r->length, n);
+  CHECK(r->offset + r->length <= length);
+  return arena + r->offset;
+}
+
+static void what_is_held_is_not_copied_unless_it_would_pin_far_more(void) {
+  enum { SMALL = 10, MIDDLE = 20000, LARGE = 60000 };
+  static uint8_t payload[3][LARGE];
+  struct bed b;
+  set_up(&b);
+  wsc_event opened = open_it(&b);
+  accept_open(&b, &opened);
+  const size_t size[3] = {SMALL, MIDDLE, LARGE};
+  const uint8_t *lay[3];
+  wsc_batch *held[3];
+  for (int i = 0; i < 3; i++) {
+    memset(payload[i], 'a' + i, size[i]);
+    held[i] = receive_and_hold(&b, payload[i], size[i], &lay[i]);
+  }
+  CHECK(first_message(held[0], SMALL) != lay[0]);
+  CHECK(first_message(held[1], MIDDLE) == lay[1]); /* a third of its arena */
+  CHECK(first_message(held[2], LARGE) == lay[2]);  /* a block of its own */
+  for (int i = 0; i < 100; i++) wsc_batch_unref(receive_and_hold(&b, payload[2], LARGE, &lay[2]));
+  tear_down(&b);
+  for (int i = 0; i < 3; i++) {
+    CHECK_BYTES(first_message(held[i], size[i]), payload[i], size[i]);
+    wsc_batch_unref(held[i]);
+  }
+}
+
 static void a_completion_comes_while_an_event_is_out(void) {
   struct bed b;
   set_up(&b);
@@ -492,6 +540,7 @@ int main(void) {
   what_was_not_consumed_comes_again_first();
   a_batch_goes_into_the_host_s_buffer_when_it_fits();
   records_are_taken_from_the_host_s_buffer();
+  what_is_held_is_not_copied_unless_it_would_pin_far_more();
   a_completion_comes_while_an_event_is_out();
   a_blocking_wait_lends_the_only_thread();
   back_pressure_reaches_the_peer_and_ends();

@@ -163,6 +163,34 @@ with engine:
     assert out == "forked\nchild\nparent\n", err
 
 
+def test_views_outlive_engine_and_parent(program, peer):
+    source = f"""{HEAD}
+import gc
+sent = [b"x" * 20, b"y" * 20_000, b"z" * 500_000]
+views = []
+with wscengine.Engine(url, memoryviews=True) as engine:
+    engine.send_many(sent)
+    for view in engine:
+        views.append(view)
+        if len(views) == len(sent): break
+    child = os.fork()
+    if child == 0:
+        assert views == sent
+        views.clear()
+        gc.collect()
+        say("child")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+del engine
+gc.collect()
+assert views == sent
+views.clear()
+say("parent")
+"""
+    out, err = ends_well(program(source, peer[1]))
+    assert out == "child\nparent\n", err
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_multiprocessing(program, peer, tmp_path, method):
     script = tmp_path / "main.py"

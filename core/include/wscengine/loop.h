@@ -155,8 +155,8 @@ WSC_API uint32_t wsc_event_take(wsc_event *ev, wsc_record *out);
  * owns: the engine's, valid as long as it is · threads: any · blocks: no · errors: NULL for NULL */
 WSC_API const volatile uint32_t *wsc_engine_control(const wsc_engine *e);
 
-/* Keeps a copy of a batch's records and payload, right-sized, beyond done; it outlives loop and engine. Its records'
- * offsets count from its own arena.
+/* Keeps a batch's records and payload beyond done; it outlives loop and engine. The payload is not copied, unless it would pin
+ * more than four times the memory that the messages need: then it is, right-sized. Records' offsets count from wsc_batch_arena.
  * owns: the caller unrefs what hold gives; arena and records are borrowed from it · threads: any · blocks: no
  * errors: hold: NULL: out of memory, or no batch; the others none (of NULL: NULL and 0) */
 WSC_API wsc_batch *wsc_event_hold(const wsc_event *ev);

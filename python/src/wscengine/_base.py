@@ -334,7 +334,7 @@ class EngineBase(abc.ABC):
                 return
 
     def _messages(self, ev: CData, reply: CData) -> Iterator[tuple[CData, Any]]:
-        """The same with each one's message; memoryviews are of a copy of the batch, which lives as long as any of them."""
+        """The same with each one's message; memoryviews are of the receive memory, which lives as long as any of them."""
         if not self._views:
             for record in self._records(ev, reply):
                 payload: bytes = ffi.buffer(ev.arena + record.offset, record.length)[:]

@@ -65,7 +65,7 @@ class Engine(EngineBase):
 
     url: ws:// or wss:// · client: a Client; without one, or without its on_message, iterate: `for message in engine` · adapter: a
     wscengine.adapters.Adapter instead of the built-in connection · raw_text: text as bytes, not
-    str · memoryviews: messages are read-only memoryviews of one copy of all that came together, which they keep alive · callback_errors: what
+    str · memoryviews: messages are read-only memoryviews of the memory they were received into, which they keep alive (see python/README.md) · callback_errors: what
     follows an exception of a callback once it is logged: "continue", "close" (1011, then it reconnects) or "stop" (it comes out of wait()) · options:
     wscengine.options.describe() has them; times are seconds.
 
