@@ -324,6 +324,7 @@ type faulty struct {
 
 	write      func() error
 	closeError error
+	closing    func() // nil: nothing
 }
 
 func (f *faulty) Write(context.Context, wsadapters.MessageType, []byte) error { return f.write() }
@@ -335,6 +336,9 @@ func (f *faulty) Read(context.Context) (wsadapters.MessageType, []byte, error) {
 func (f *faulty) Ping(context.Context) error { return nil }
 func (f *faulty) Close(context.Context, wsadapters.StatusCode, string) error {
 	close(f.gone)
+	if f.closing != nil {
+		f.closing()
+	}
 	return f.closeError
 }
 
@@ -344,9 +348,29 @@ func TestAdaptersThatPanicOrReturnGarbage(t *testing.T) {
 		e := newEngine(t, u, &faulty{dial: func() (*http.Response, error) { panic("ouch") }}, &client{}, nil)
 		require.ErrorContains(t, e.Start(within(t)), "ouch")
 	})
+	t.Run("Dial ends its goroutine", func(t *testing.T) {
+		e := newEngine(t, u, &faulty{dial: func() (*http.Response, error) { runtime.Goexit(); return nil, nil }}, &client{}, nil)
+		require.ErrorContains(t, e.Start(within(t)), "Goexit")
+	})
+	t.Run("Close ends its goroutine", func(t *testing.T) {
+		told := make(chan error, 1)
+		bad := &faulty{dial: func() (*http.Response, error) { return nil, nil }, gone: make(chan struct{}), closing: runtime.Goexit}
+		bad.read = func() (wsadapters.MessageType, []byte, error) {
+			<-bad.gone
+			return wsadapters.NoMessage, nil, wsadapters.WebsocketCloseError{Code: wsadapters.AbnormalClosure}
+		}
+		e := newEngine(t, u, bad, &closeErrors{told: told}, nil)
+		require.NoError(t, e.Start(within(t)))
+		require.NoError(t, e.Stop(within(t)))
+		require.ErrorContains(t, receive(t, told), "Goexit")
+	})
 	for name, read := range map[string]func() (wsadapters.MessageType, []byte, error){
 		"no message and no error": func() (wsadapters.MessageType, []byte, error) { return 0, nil, nil },
 		"a panic":                 func() (wsadapters.MessageType, []byte, error) { panic("ouch") },
+		"the end of the goroutine": func() (wsadapters.MessageType, []byte, error) {
+			runtime.Goexit()
+			return wsadapters.Text, nil, nil
+		},
 		"an error that is no end": func() (wsadapters.MessageType, []byte, error) { return 0, nil, errors.New("odd") },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -377,6 +401,13 @@ type errorCounter struct {
 func (c *errorCounter) OnReadError(context.Context, adapterI, *sync.Mutex, context.CancelFunc, context.CancelFunc, error) {
 	c.count.Add(1)
 }
+
+type closeErrors struct {
+	client
+	told chan<- error
+}
+
+func (c *closeErrors) OnCloseError(_ context.Context, err error) { c.told <- err }
 
 // ending ends the goroutine of one of its callbacks, as a failed assertion does.
 type ending struct {

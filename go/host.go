@@ -128,8 +128,11 @@ func (h *host) open(ctx context.Context, l *link, target string) (resp *http.Res
 	if err != nil {
 		return nil, err
 	}
-	defer recovered("Dial", &err)
-	return h.conn.Dial(ctx, *parsed)
+	err = verb("Dial", func() (err error) {
+		resp, err = h.conn.Dial(ctx, *parsed)
+		return err
+	})
+	return resp, err
 }
 
 func statusOf(ctx context.Context, err error) int {
@@ -147,10 +150,7 @@ func (h *host) ping(l *link, q question) {
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, q.timeout)
 	defer cancel()
-	err := func() (err error) {
-		defer recovered("Ping", &err)
-		return h.conn.Ping(ctx)
-	}()
+	err := verb("Ping", func() error { return h.conn.Ping(ctx) })
 	if err != nil && !l.listens() {
 		err = nil
 	}
@@ -195,9 +195,8 @@ func (h *host) queueBytes() int {
 	return 16 << 20
 }
 
-func (h *host) shut(ctx context.Context, code wsadapters.StatusCode, reason string) (err error) {
-	defer recovered("Close", &err)
-	return h.conn.Close(ctx, code, reason)
+func (h *host) shut(ctx context.Context, code wsadapters.StatusCode, reason string) error {
+	return verb("Close", func() error { return h.conn.Close(ctx, code, reason) })
 }
 
 // drop closes a connection that nobody wants any more.
@@ -230,9 +229,26 @@ func (h *host) write(ctx context.Context, msgType wsadapters.MessageType, msg []
 	}
 }
 
-// recovered makes an adapter's panic its error.
-func recovered(verb string, err *error) {
-	if p := recover(); p != nil {
-		*err = fmt.Errorf("the adapter's %s panicked: %v", verb, p)
-	}
+// verb runs one of the adapter's, with a goroutine of its own to end or to panic in: either is its error.
+func verb(name string, ask func() error) error {
+	err := endedIn(name)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				err = panickedIn(name, p)
+			}
+		}()
+		err = ask()
+	}()
+	<-done
+	return err
+}
+
+func panickedIn(verb string, with any) error {
+	return fmt.Errorf("the adapter's %s panicked: %v", verb, with)
+}
+func endedIn(verb string) error {
+	return fmt.Errorf("the adapter's %s ended its goroutine (runtime.Goexit)", verb)
 }

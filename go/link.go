@@ -268,14 +268,37 @@ func (l *link) reportLife() {
 
 // ---- reading ----
 
-// next reads one message of the adapter.
+// next reads one message of the adapter, whose panic is its error.
 func (l *link) next() (m message, err error) {
-	defer recovered("Read", &err)
+	returned := false
+	defer func() {
+		if p := recover(); p != nil {
+			err = panickedIn("Read", p)
+		} else if !returned {
+			l.readerEnded()
+		}
+	}()
 	m.kind, m.data, err = l.host.conn.Read(l.ctx)
+	returned = true
 	if err == nil && m.kind != wsadapters.Text && m.kind != wsadapters.Binary {
 		err = fmt.Errorf("the adapter's Read gave a message of type %d", m.kind)
 	}
 	return m, err
+}
+
+// readerEnded: the goroutine that reads the connection is ending in the adapter's Read. That has failed; a reader takes over.
+func (l *link) readerEnded() {
+	l.mu.Lock()
+	if l.feeding {
+		l.feeding = false
+	} else {
+		l.readers--
+	}
+	l.got(message{}, endedIn("Read"))
+	l.addReader()
+	l.leave()
+	l.mu.Unlock()
+	l.settle()
 }
 
 // got ends a read of the connection, well or not. The lock is held.
