@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	gorillaws "github.com/gorilla/websocket"
@@ -225,17 +224,6 @@ func runFree(_ *command, s *scope) (fields, error) {
 	return fields{"freed": freed}, nil
 }
 
-// collected is when the last collection ended.
-var collected atomic.Int64
-
-// collect lets go of the handles that nobody can reach. Never right behind another collection, whose cleanups still run: twice in ten thousand runs
-// such a runtime.GC did not come back, for a reason that is not known.
-func collect() {
-	time.Sleep(time.Until(time.UnixMicro(collected.Load()).Add(10 * time.Millisecond)))
-	runtime.GC()
-	collected.Store(time.Now().UnixMicro())
-}
-
 func runWait(c *command, s *scope) (fields, error) {
 	e := engineOf(s)
 	ctx, cancel := c.limit(s)
@@ -390,7 +378,7 @@ func runRelease(c *command, _ *scope) (fields, error) {
 }
 
 func runLeaks(*command, *scope) (fields, error) {
-	collect() // what is left is asked for again and again, until nothing changes
+	runtime.GC() // what is left is asked for again and again, until nothing changes
 	open, err := os.ReadDir("/proc/self/fd")
 	// The runtime's threads come and go as it likes; goroutines are what must not be left behind.
 	return fields{"threads": runtime.NumGoroutine() - int(laneCount.Load()), "fds": len(open) - 1}, err

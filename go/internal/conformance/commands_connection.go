@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"net/url"
 	"reflect"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -196,6 +197,6 @@ func runConnect(c *command, s *scope) (fields, error) {
 
 func runDisconnect(*command, *scope) (fields, error) {
 	own = nil
-	collect()
+	runtime.GC()
 	return nil, nil
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/wscengine/wscengine/go/internal/abi"
@@ -98,6 +99,19 @@ func newLane() *lane {
 	return l
 }
 
+// standardInput is read by way of the netpoller: no thread is blocked in a read.
+//
+// With Go 1.26 that matters. A goroutine that enters a blocking system call in the very moment in which another one stops the world (runtime.GC) can
+// be missed by both sides: entersyscall looks whether the world is being stopped before the goroutine counts as in a system call, no longer behind that. The
+// world then stops when the call returns, or a minute later, when the runtime's monitor wakes up.
+func standardInput() *bufio.Reader {
+	in := os.Stdin
+	if syscall.SetNonblock(0, true) == nil {
+		in = os.NewFile(0, "standard input")
+	}
+	return bufio.NewReaderSize(in, 1<<20)
+}
+
 func main() {
 	flag.Parse()
 	features := []string{"threads", "readers", "pause", "attempt", "latches", "tracer", "connection", "cancel"}
@@ -106,7 +120,7 @@ func main() {
 	}
 	emit(fields{"event": "hello", "driver": "go-" + *adapterName, "version": abi.Version, "features": features})
 	lanes := map[string]*lane{}
-	in := bufio.NewReaderSize(os.Stdin, 1<<20)
+	in := standardInput()
 	for {
 		line, err := in.ReadBytes('\n')
 		if err != nil {
