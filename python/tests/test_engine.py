@@ -111,6 +111,25 @@ def test_memoryviews_outlive_the_engine_and_are_read_only(server):
     client.messages.clear()
 
 
+@pytest.mark.parametrize("views", [False, True])
+@pytest.mark.parametrize("size", [10, 1000])
+def test_a_read_inside_a_callback_takes_the_next_message(server, views, size):
+    sent = [b"%04d" % i + b"x" * (size - 4) for i in range(30)]
+    got = []
+
+    class Reader(wscengine.Client):
+        def on_message(self, session, message):
+            until(lambda: engine.stats.messages_received == len(sent))  # so that it stands in the middle of a batch
+            got.append(message)
+            if len(got) % 5 == 3:
+                got.append(session.read(PATIENCE))
+
+    with wscengine.Engine(server().url, Reader(), memoryviews=views) as engine:
+        engine.send_many(sent)
+        until(lambda: len(got) == len(sent))
+    assert [bytes(m) for m in got] == sent
+
+
 def test_what_is_no_message_is_refused(server):
     with wscengine.Engine(server().url, Recorder()) as engine:
         for wrong in (None, 3, ["x"], object()):

@@ -341,16 +341,23 @@ class EngineBase(abc.ABC):
                 is_text = record.type == MessageType.TEXT and not self._raw
                 yield record, payload.decode() if is_text else payload
             return
+        whole, moved = self._hold(ev)
+        for record in self._records(ev, reply):
+            at = moved[record.offset] if moved else record.offset
+            yield record, whole[at : at + record.length]
+
+    def _hold(self, ev: CData) -> tuple[memoryview, dict[int, int] | None]:
+        """A batch's memory as long as a view needs it; if it was copied, where each payload lies now."""
         batch = lib.wsc_event_hold(ev)
         if not batch:
             raise MemoryError
         length = ffi.new("uint64_t *")
         arena = ffi.gc(lib.wsc_batch_arena(batch, length), lambda _: lib.wsc_batch_unref(batch))
-        whole = memoryview(ffi.buffer(arena, length[0])).toreadonly()
-        records = lib.wsc_batch_records(batch, NULL)
-        for record in self._records(ev, reply):
-            held = records[reply.consumed - 1]
-            yield record, whole[held.offset : held.offset + held.length]
+        moved = None
+        if arena != ev.arena:
+            records = lib.wsc_batch_records(batch, NULL)
+            moved = {ev.records[i].offset: records[i].offset for i in range(ev.count)}
+        return memoryview(ffi.buffer(arena, length[0])).toreadonly(), moved
 
     def _shown(self, messages: list[Message]) -> list[Any]:
         """Messages of an adapter, as the user wants them."""
