@@ -270,6 +270,10 @@ void send_close(wsc_connection *k, int code, const char *reason) {
 void send_admit(wsc_connection *k) {
   for (wsc_op *op; (op = k->writes.head);) {
     int r = send_message(k, op->type, op->data, op->length);
+    if (r == WSC_AGAIN && k->corks && !k->blocked) { /* who was let in before it lies behind the cork */
+      send_flush(k, 0);
+      r = send_message(k, op->type, op->data, op->length);
+    }
     if (r == WSC_AGAIN) return;
     op_list_remove(&k->writes, op);
     wsc_error *e = NULL;

@@ -3,6 +3,7 @@
 #include "connection_bed.h"
 
 #include "connection.h"
+#include "loop_bed.h"
 
 #include <errno.h>
 
@@ -111,6 +112,32 @@ static void a_close_pulls_the_cork(bool host) {
   bed_ends(op, WSC_OK);
   CHECK_EQ(wsc_connection_uncork(b.k, NULL), WSC_ERR_CLOSED);
   bed_down(&b);
+}
+
+/* Several writes that wait behind a cork are let in one after the other: nothing but they themselves makes room. */
+static void a_cork_keeps_no_write_waiting(void) {
+  struct bed b;
+  wsc_op *ops[4], *dial;
+  bed_options(&b);
+  bed_set(&b, WSC_OPT_SEND_QUEUE_BYTES, 1); /* a message at a time */
+  CHECK_EQ(wsc_loop_new(NULL, &b.loop, NULL), WSC_OK);
+  CHECK_EQ(wsc_connection_new(b.loop, b.peer.url, b.options, &b.k, NULL), WSC_OK);
+  CHECK_EQ(wsc_connection_dial_begin(b.k, NULL, 0, &dial, NULL), WSC_OK);
+  loop_settle(b.loop);
+  peer_accept(&b.peer);
+  bed_ends(dial, WSC_OK);
+  wsc_connection_cork(b.k);
+  for (int i = 0; i < 4; i++) /* nobody drives the loop meanwhile */
+    CHECK_EQ(wsc_connection_write_begin(b.k, NULL, WSC_TEXT, (const uint8_t *)"abcd" + i, 1, 0, &ops[i], NULL), WSC_OK);
+  CHECK(wsc_op_pending(ops[1]) && wsc_op_pending(ops[3]));
+  for (int i = 0; i < 4; i++) bed_ends(ops[i], WSC_OK);
+  for (int i = 0; i < 3; i++) peer_expects(&b.peer, 0x81, "abcd" + i, 1);
+  CHECK_EQ(wsc_connection_uncork(b.k, NULL), WSC_OK);
+  peer_expects(&b.peer, 0x81, "d", 1);
+  wsc_connection_unref(b.k);
+  wsc_loop_free(b.loop);
+  wsc_options_free(b.options);
+  peer_close(&b.peer);
 }
 
 static void write_many_is_one_write(bool host) {
@@ -380,5 +407,6 @@ int main(void) {
     what_was_lost_with_the_link_is_told(host);
     messages_of_several_threads_never_mix(host);
   }
+  a_cork_keeps_no_write_waiting();
   return 0;
 }
