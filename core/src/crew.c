@@ -4,11 +4,9 @@
 #include "callback.h"
 #include "engine.h"
 #include "error.h"
-#include "frame.h"
 #include "mem.h"
 #include "os.h"
 #include "trace.h"
-#include "utf8.h"
 
 #include <string.h>
 #include <time.h>
@@ -175,16 +173,7 @@ static void run_batch(struct crew *c, wsc_event *ev) {
 /* ---- the other callbacks ------------------------------------------------------------------------------------------- */
 
 static void run_closed(const wsc_event *ev, wsc_reply *reply, wsc_close *out) {
-  const wsc_callbacks *cb = &ev->engine->callbacks;
-  cb->on_close(ev->session, ev->close, out, ev->user);
-  if (out->code == 0) return;
-  size_t n = out->reason ? strlen(out->reason) : 0;
-  if (!frame_close_code_ok(out->code) || n > 123 || (n && !utf8_valid((const uint8_t *)out->reason, n))) {
-    engine_log(ev->engine, WSC_LOG_ERROR, "engine", ev->session_id,
-               "on_close answered with a close that may not be sent (code %d, %zu bytes of reason); 1001 is sent",
-               out->code, n);
-    return;
-  }
+  ev->engine->callbacks.on_close(ev->session, ev->close, out, ev->user);
   reply->close_code = out->code;
   reply->close_reason = out->reason;
 }

@@ -11,9 +11,11 @@
 #include "callback.h"
 #include "engine.h"
 #include "error.h"
+#include "frame.h"
 #include "mem.h"
 #include "os.h"
 #include "sized.h"
+#include "utf8.h"
 
 #include <string.h>
 
@@ -308,6 +310,20 @@ void engine_batch_taken(wsc_engine *e, struct wsc_batch *b) {
   if (kick) engine_kick(e);
 }
 
+/* What OnClose wants to be sent, unless that would break the protocol: then it is as if it had said nothing. */
+static void answer_close(wsc_engine *e, struct engine_answer *a, const wsc_reply *r) {
+  const char *reason = r->close_reason ? r->close_reason : "";
+  size_t n = strlen(reason);
+  if (!frame_close_code_ok(r->close_code) || n >= sizeof a->close_reason || !utf8_valid((const uint8_t *)reason, n)) {
+    engine_log(e, WSC_LOG_ERROR, "engine", e->session ? e->session->id : "",
+               "on_close answered with a close that may not be sent (code %d, %zu bytes of reason); 1001 is sent",
+               r->close_code, n);
+    return;
+  }
+  a->close_code = r->close_code;
+  memcpy(a->close_reason, reason, n);
+}
+
 static void answer(wsc_engine *e, int type, const wsc_reply *r) {
   struct engine_answer *a = &e->answer;
   *a = (struct engine_answer){.type = type, .ok = !r || r->status == WSC_OK};
@@ -322,10 +338,7 @@ static void answer(wsc_engine *e, int type, const wsc_reply *r) {
     struct error_info info = {.status = WSC_ERR_HOST, .cause = wsc_error_ref(r->error ? r->error : e->failure)};
     engine_set_failure(e, error_make(&info, "before_attempt gave up"));
   }
-  if (type == WSC_EVENT_CLOSED && r && r->close_code) {
-    a->close_code = r->close_code;
-    strncpy(a->close_reason, r->close_reason ? r->close_reason : "", sizeof a->close_reason - 1);
-  }
+  if (type == WSC_EVENT_CLOSED && r && r->close_code) answer_close(e, a, r);
   if (type == WSC_EVENT_READ_ERROR) {
     wsc_error_unref(e->read_error);
     e->read_error = NULL;

@@ -416,6 +416,31 @@ static void answer_close(struct bed *b) {
   peer_send(&b->peer, 8, got, n);
 }
 
+/* The host's answer is judged like a C callback's: what would break the protocol does not leave. */
+static void a_close_that_may_not_be_sent_is_sent_as_1001(void) {
+  static const struct {
+    int code;
+    const char *reason;
+  } bad[] = {{1005, ""}, {1006, "x"}, {70000, "x"}, {-1, "x"}, {1000, "\xc3"}};
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    struct bed b;
+    uint8_t got[125];
+    size_t n;
+    set_up(&b);
+    wsc_event ev = open_it(&b);
+    accept_open(&b, &ev);
+    wsc_engine_exit(b.engine);
+    ev = expect(&b, WSC_EVENT_CLOSED);
+    wsc_reply reply = {.struct_size = sizeof reply, .close_code = bad[i].code, .close_reason = bad[i].reason};
+    wsc_event_done(&ev, &reply);
+    settle(&b);
+    CHECK_EQ(peer_frame(&b.peer, got, sizeof got, &n), 0x88);
+    CHECK_BYTES(got, "\x03\xe9Going Away", 12);
+    CHECK_EQ(n, 12);
+    tear_down(&b);
+  }
+}
+
 static void a_stop_ends_a_pause_that_was_begun_for_an_event(void) {
   struct bed b;
   set_up(&b);
@@ -547,6 +572,7 @@ int main(void) {
   wake_ends_one_wait();
   a_cancelled_dial_ends_the_start();
   freeing_a_running_engine_cuts_its_run();
+  a_close_that_may_not_be_sent_is_sent_as_1001();
   a_stop_ends_a_pause_that_was_begun_for_an_event();
   a_session_of_an_earlier_run_has_no_say_in_a_later_one();
   many_threads_lent_to_one_loop_keep_the_order();

@@ -85,7 +85,7 @@ typedef struct wsc_reply {
   uint32_t consumed;           /* BATCH: records taken; the rest goes back to the front of the queue */
   int status;                  /* OPENED, BEFORE_ATTEMPT: not 0 refuses */
   wsc_error *error;            /* why; borrowed */
-  int close_code;              /* CLOSED: 0 means 1001 */
+  int close_code;              /* CLOSED: 0 means 1001, and so does what may not be sent */
   const char *close_reason;
 } wsc_reply;
 
