@@ -368,7 +368,7 @@ int wsc_connection_write(wsc_connection *k, const wsc_context *c, int type, cons
   int r = usable(k, "write", err);
   if (r || (r = send_check(type, p, n, err))) return r;
   if (k->traced) return traced_write(k, c, type, p, n, err);
-  if (c && wsc_cancel_fired(c->cancel)) return error_set(err, WSC_ERR_CANCELED, "write: canceled before it began");
+  if ((r = op_allowed(c, err))) return r;
   r = write_now(k, type, p, n, err);
   if (r != WSC_AGAIN) return r;
   pthread_mutex_unlock(&k->lock);
@@ -401,6 +401,7 @@ int wsc_connection_write_many(wsc_connection *k, const wsc_context *c, const wsc
     r = send_check((int)messages[i].type, messages[i].data, messages[i].length, err);
   if (r) return r;
   if (k->traced) return traced_write_many(k, c, messages, count, err);
+  if ((r = op_allowed(c, err))) return r;
   size_t at = 0;
   pthread_mutex_lock(&k->lock);
   if (k->writes.head) r = WSC_AGAIN;

@@ -99,12 +99,18 @@ static void cancel_unlink(wsc_op *op) {
 static bool fill_done(struct event_node *n, wsc_event *ev);
 static int taken_done(struct event_node *n, wsc_event *ev, const wsc_reply *r);
 
-int op_new(enum op_kind kind, struct actor *owner, wsc_engine *engine, void *user, const wsc_context *c, uint64_t token,
-           wsc_op **out, wsc_error **err) {
+int op_allowed(const wsc_context *c, wsc_error **err) {
   if (c && c->struct_size < FIRST_CONTEXT)
     return error_set(err, WSC_ERR_INVALID, "context: struct_size is %u, at least %u is needed", c->struct_size,
                      (unsigned)FIRST_CONTEXT);
   if (c && wsc_cancel_fired(c->cancel)) return error_set(err, WSC_ERR_CANCELED, "canceled before it began");
+  return WSC_OK;
+}
+
+int op_new(enum op_kind kind, struct actor *owner, wsc_engine *engine, void *user, const wsc_context *c, uint64_t token,
+           wsc_op **out, wsc_error **err) {
+  int r = op_allowed(c, err);
+  if (r) return r;
   wsc_op *op = mem_zalloc(sizeof *op);
   if (!op) return error_set(err, WSC_ERR_NOMEM, "out of memory for an operation");
   atomic_init(&op->refs, 2);

@@ -43,8 +43,11 @@ struct op_list {
 void op_list_push(struct op_list *list, wsc_op *op);
 void op_list_remove(struct op_list *list, wsc_op *op);
 
-/* A pending operation with one reference for the caller and one for the list it will be in. c may be NULL. errors: NOMEM, CANCELED (c has fired
- * already), INVALID (c->struct_size). */
+/* Whether anything may begin under c, which may be NULL: also for a verb that may be done at once. errors: CANCELED (c has fired already), INVALID
+ * (c->struct_size). */
+int op_allowed(const wsc_context *c, wsc_error **err);
+/* A pending operation with one reference for the caller and one for the list it will be in. c may be NULL. errors: NOMEM, and
+ * those of op_allowed. */
 int op_new(enum op_kind kind, struct actor *owner, wsc_engine *engine, void *user, const wsc_context *c, uint64_t token,
            wsc_op **out, wsc_error **err);
 /* Ends it: takes over the error and the list's reference. Posts OP_DONE when there is a token. */

@@ -42,6 +42,25 @@ static void what_is_no_message_is_refused(bool host) {
   bed_down(&b);
 }
 
+/* Whether there is room or not: an error must mean that nothing has left, and a forgotten struct_size must not wait for a full queue to show. */
+static void a_write_under_a_bad_context_never_begins(bool host) {
+  struct bed b;
+  wsc_cancel *cancel;
+  bed_up(&b, host);
+  CHECK_EQ(wsc_cancel_new(&cancel), WSC_OK);
+  wsc_cancel_fire(cancel);
+  wsc_context canceled = {.struct_size = sizeof canceled, .cancel = cancel}, unsized = {.cancel = NULL};
+  wsc_outgoing some[] = {{(const uint8_t *)"a", 1, WSC_TEXT, 0}, {(const uint8_t *)"b", 1, WSC_TEXT, 0}};
+  CHECK_EQ(wsc_connection_write(b.k, &canceled, WSC_TEXT, (const uint8_t *)"c", 1, NULL), WSC_ERR_CANCELED);
+  CHECK_EQ(wsc_connection_write_many(b.k, &canceled, some, 2, NULL), WSC_ERR_CANCELED);
+  CHECK_EQ(wsc_connection_write(b.k, &unsized, WSC_TEXT, (const uint8_t *)"c", 1, NULL), WSC_ERR_INVALID);
+  CHECK_EQ(wsc_connection_write_many(b.k, &unsized, some, 2, NULL), WSC_ERR_INVALID);
+  CHECK_EQ(write_text(&b, "first"), WSC_OK);
+  peer_expects(&b.peer, 0x81, "first", 5);
+  bed_down(&b);
+  wsc_cancel_free(cancel);
+}
+
 /* ---- together ------------------------------------------------------------------------------------------------------ */
 
 static void corked_messages_leave_in_one_write(bool host) {
@@ -395,6 +414,7 @@ int main(void) {
   os_io.sendv = counted_sendv;
   for (int host = 0; host < 2; host++) {
     what_is_no_message_is_refused(host);
+    a_write_under_a_bad_context_never_begins(host);
     corked_messages_leave_in_one_write(host);
     pings_of_one_receive_are_answered_together(host);
     a_cork_holds_back_no_more_than_64_kib(host);
