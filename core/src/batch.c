@@ -426,6 +426,16 @@ struct wsc_batch *batch_queue_pop(struct batch_queue *q) {
   return b;
 }
 
+void batch_queue_pass(struct batch_queue *q) {
+  struct wsc_batch *b = q->head;
+  if (b->taken + 1 >= b->count) {
+    batch_unref(batch_queue_pop(q));
+    return;
+  }
+  q->messages--;
+  q->payload -= b->records[b->taken++].length;
+}
+
 void batch_queue_append(struct batch_queue *q, struct batch_queue *more) {
   for (struct wsc_batch *b = more->head, *next; b != NULL; b = next) {
     next = b->next;

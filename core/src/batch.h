@@ -97,6 +97,7 @@ struct batch_queue {
 void batch_queue_push(struct batch_queue *q, struct wsc_batch *b);       /* takes over the reference */
 void batch_queue_push_front(struct batch_queue *q, struct wsc_batch *b); /* gives untaken records (b->taken) back */
 struct wsc_batch *batch_queue_pop(struct batch_queue *q);                /* NULL: empty */
+void batch_queue_pass(struct batch_queue *q); /* the first message has been taken; its batch stays while it has more */
 /* moves all of more to the end; more is empty after */
 void batch_queue_append(struct batch_queue *q, struct batch_queue *more);
 uint64_t batch_queue_clear(struct batch_queue *q); /* drops all; how many messages that were */

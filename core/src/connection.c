@@ -333,10 +333,7 @@ static int take_message(wsc_connection *k, wsc_message *out) {
   struct wsc_batch *b = k->queue.head;
   if (batch_message(b, b->taken, out)) return WSC_ERR_NOMEM;
   bool full = receive_full(k);
-  batch_queue_pop(&k->queue);
-  b->taken++;
-  if (b->taken < b->count) batch_queue_push_front(&k->queue, b);
-  else batch_unref(b);
+  batch_queue_pass(&k->queue);
   made_room(k, full);
   return WSC_OK;
 }

@@ -326,6 +326,29 @@ static void a_queue_counts_what_has_not_been_taken(void) {
   arena_pool_free(pool);
 }
 
+static void messages_are_passed_one_by_one(void) {
+  struct arena_pool *pool = arena_pool_new();
+  struct batch_queue q = {0};
+  batch_queue_push(&q, in_arena(pool, 3, 1000, 'a'));
+  batch_queue_push(&q, in_arena(pool, 1, 10, 'b'));
+  uint64_t cost = q.cost;
+  for (uint32_t taken = 1; taken < 3; taken++) {
+    batch_queue_pass(&q);
+    CHECK_EQ(q.head->taken, taken);
+    CHECK_EQ(q.messages, 4 - taken);
+    CHECK_EQ(q.payload, 3010 - 1000 * taken);
+    CHECK_EQ(q.cost, cost); /* it holds what it held */
+  }
+  batch_queue_pass(&q);
+  CHECK_EQ(q.head->base[0], 'b');
+  CHECK_EQ(q.messages, 1);
+  CHECK_EQ(q.payload, 10);
+  CHECK(q.cost < cost);
+  batch_queue_pass(&q);
+  CHECK(q.head == NULL && q.tail == NULL && q.messages == 0 && q.payload == 0 && q.cost == 0);
+  arena_pool_free(pool);
+}
+
 static void appending_moves_everything_in_order(void) {
   struct arena_pool *pool = arena_pool_new();
   struct batch_queue q = {0}, more = {0};
@@ -388,6 +411,7 @@ int main(void) {
   a_push_without_memory_changes_nothing();
   cost_counts_what_is_really_held();
   a_queue_counts_what_has_not_been_taken();
+  messages_are_passed_one_by_one();
   appending_moves_everything_in_order();
   a_queue_of_small_receives_does_not_fill_with_air();
   CHECK_EQ(mem_live(), before);
