@@ -207,7 +207,7 @@ static void on_answered(const struct step *s) {
   struct lifecycle *l = s->l;
   if (l->phase != PHASE_ASKING) return;
   if (s->in->reset) l->failed = 0;
-  l->retry_delay_ms = s->in->retry_delay_ms < 0 ? NEVER : s->in->retry_delay_ms;
+  l->retry_delay_ms = s->in->retry_delay_ms < 0 ? NEVER : later(0, s->in->retry_delay_ms);
   bool start_aborted = l->first && !l->starting;
   if (start_aborted || asked_to_end(l)) end_run(s, asked_to_end(l), WSC_ERR_CANCELED);
   else if (!s->in->ok && is_retried(l)) give_up(s, l->failed, THE_FAILURE);

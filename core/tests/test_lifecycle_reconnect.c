@@ -249,6 +249,19 @@ static void the_hook_may_forget_failures_and_set_its_own_delay(void) {
         "TIMER -1, RESTART_ERROR retry=2 delay=5499"); /* the server knows better */
 }
 
+/* As long as the clock can say, in every unit it is told in. */
+static void the_hook_s_delay_may_be_for_ever(void) {
+  struct lifecycle_config c = usual;
+  c.ask_before_attempt = true;
+  begin_open(&c);
+  lose_session();
+  now = 1000;
+  IN(IN_TIMER);
+  IN(IN_ANSWERED, .ok = true, .retry_delay_ms = INT64_MAX);
+  GIVES((IN_DIAL_FAILED, .retry_after_ms = -1), "TIMER -1, RESTART_ERROR retry=1 delay=9223372036854");
+  GIVES((IN_CALLBACK_DONE), "TIMER 9223372036854");
+}
+
 static void stop_waits_for_the_hook(void) {
   struct lifecycle_config c = usual;
   c.ask_before_attempt = true;
@@ -304,6 +317,7 @@ int main(void) {
   the_hook_is_asked_after_the_wait();
   the_hook_may_give_up();
   the_hook_may_forget_failures_and_set_its_own_delay();
+  the_hook_s_delay_may_be_for_ever();
   stop_waits_for_the_hook();
   a_timer_that_fires_too_early_is_set_again();
   times_without_limit_set_no_timer();
