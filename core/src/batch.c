@@ -379,13 +379,13 @@ bool batch_pack(struct wsc_batch *b, uint8_t *to, size_t capacity, uint64_t *len
 uint64_t batch_cost(const struct wsc_batch *b) {
   uint64_t cost = sizeof *b + (uint64_t)b->capacity * sizeof *b->records;
   if (b->arena != NULL) cost += sizeof *b->arena + ARENA_BYTES + (b->arena->decoder != NULL ? DECODER_BYTES : 0);
-  if (b->block != NULL) cost += b->length;
+  if (b->block != NULL || b->parent != NULL) cost += b->length; /* a parent's block has as many */
   return cost;
 }
 
 bool batch_wasteful(const struct wsc_batch *b) {
   uint64_t needed = sizeof *b + (uint64_t)(b->count - b->taken) * sizeof *b->records + untaken_payload(b);
-  return b->arena != NULL && batch_cost(b) > 4 * needed;
+  return (b->arena != NULL || b->parent != NULL) && batch_cost(b) > 4 * needed;
 }
 
 static void count_in(struct batch_queue *q, struct wsc_batch *b) {

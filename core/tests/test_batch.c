@@ -285,6 +285,27 @@ static void cost_counts_what_is_really_held(void) {
   arena_pool_free(pool);
 }
 
+/* Who keeps the last small message of a batch keeps, by it, the block of all that came before. */
+static void a_rest_of_a_block_counts_what_it_pins(void) {
+  struct wsc_batch *b = batch_new(NULL);
+  b->base = b->block = mem_zalloc(100000);
+  CHECK_EQ(batch_push(b, 0, 99990, WSC_BINARY), WSC_OK);
+  CHECK_EQ(batch_push(b, 99990, 10, WSC_BINARY), WSC_OK);
+  b->length = 100000;
+  memset(b->block + 99990, 'x', 10);
+  struct wsc_batch *whole = batch_rest(b, 0), *last = batch_rest(b, 1);
+  CHECK(batch_cost(whole) >= 100000);
+  CHECK(!batch_wasteful(whole));
+  CHECK(batch_cost(last) >= 100000);
+  CHECK(batch_wasteful(last));
+  CHECK_EQ(batch_compact(last), WSC_OK);
+  CHECK(batch_cost(last) < 1000);
+  batch_unref(whole);
+  batch_unref(b);
+  CHECK_BYTES(last->base + last->records[0].offset, "xxxxxxxxxx", 10);
+  batch_unref(last);
+}
+
 static void a_queue_counts_what_has_not_been_taken(void) {
   struct arena_pool *pool = arena_pool_new();
   struct batch_queue q = {0};
@@ -410,6 +431,7 @@ int main(void) {
   compacting_without_memory_changes_nothing();
   a_push_without_memory_changes_nothing();
   cost_counts_what_is_really_held();
+  a_rest_of_a_block_counts_what_it_pins();
   a_queue_counts_what_has_not_been_taken();
   messages_are_passed_one_by_one();
   appending_moves_everything_in_order();
