@@ -212,12 +212,12 @@ static bool whole(const char *text, int64_t *out) {
   return end != text && *end == '\0' && errno == 0;
 }
 
-/* Milliseconds; a time above 0 never becomes 0, which would mean "off". */
+/* Milliseconds; only 0 becomes 0, which would mean "off". */
 static bool seconds(const char *text, int64_t *ms) {
   double s;
   if (!number(text, &s) || s > 1e12 || s < -1e12) return false;
   *ms = (int64_t)(s * 1000 + (s < 0 ? -0.5 : 0.5));
-  if (s > 0 && *ms == 0) *ms = 1;
+  if (*ms == 0) *ms = (s > 0) - (s < 0);
   return true;
 }
 

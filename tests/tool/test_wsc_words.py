@@ -94,6 +94,7 @@ def test_manual_and_completions_know_every_option(wsc, tmp_path):
     (["--json=yes", "ws://a/"], "--json: takes no value"),
     (["--ping-interval", "-1", "ws://a/"], "--ping-interval -1"),
     (["--ping-timeout", "0", "ws://a/"], "--ping-timeout 0: must be a time of 0.001 to 86400 seconds"),
+    (["--ping-interval", "-0.0001", "ws://a/"], "--ping-interval -0.0001: must be a time of 0 to 86400 seconds"),
     (["--connect-timeout", "1e9", "ws://a/"], "--connect-timeout 1e9"),
     (["--ca", "/no/such/file", "wss://a/"], "--ca /no/such/file: No such file"),
     (["--header", "no colon", "ws://a/"], "header"),
