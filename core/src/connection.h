@@ -202,8 +202,8 @@ void connection_give_back(wsc_connection *k, struct wsc_batch *b); /* untaken re
 bool connection_queue_empty(wsc_connection *k);
 bool connection_has_batch(wsc_connection *k);   /* connection_take would give one */
 wsc_error *connection_error(wsc_connection *k); /* a reference; how the dial or the connection ended */
-void connection_write_op(wsc_connection *k,
-                         wsc_op *op); /* a write that waited for a session goes on here; ends it in every case */
+/* The first of the writes that waited for a session goes on here. false: this one takes no more either, and it waits on. */
+bool connection_write_op(wsc_connection *k, struct op_list *from);
 
 /* Shared by the connection's own rooms. `lock` is held unless said. */
 void connection_log(wsc_connection *k, int level, const char *subsystem, const char *format, ...)

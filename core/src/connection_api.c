@@ -380,17 +380,20 @@ int wsc_connection_write(wsc_connection *k, const wsc_context *c, int type, cons
   return r ? r : op_finish(op, err);
 }
 
-void connection_write_op(wsc_connection *k, wsc_op *op) {
+bool connection_write_op(wsc_connection *k, struct op_list *from) {
+  wsc_op *op = from->head;
   pthread_mutex_lock(&k->lock);
-  if (k->state != CONN_OPEN || k->fenced) {
-    op_complete(op, WSC_ERR_CLOSED,
-                error_make(&(struct error_info){.status = WSC_ERR_CLOSED, .cause = wsc_error_ref(k->error)}, "write"));
-  } else {
-    op_list_push(&k->writes, op);
-    send_admit(k);
-  }
+  bool behind = k->writes.head && k->state == CONN_OPEN && !k->fenced && !k->broken;
+  int r = behind ? WSC_AGAIN : send_message(k, op->type, op->data, op->length);
+  if (r != WSC_ERR_CLOSED) op_list_remove(from, op);
+  if (r == WSC_AGAIN) op_list_push(&k->writes, op);
   pthread_mutex_unlock(&k->lock);
-  actor_kick(k->actor, 0);
+  if (r == WSC_AGAIN) actor_kick(k->actor, 0);
+  else if (r != WSC_ERR_CLOSED) {
+    struct error_info info = {.status = r};
+    op_complete(op, r, r ? error_make(&info, "write: %s", wsc_status_text(r)) : NULL);
+  }
+  return r != WSC_ERR_CLOSED;
 }
 
 int wsc_connection_write_many(wsc_connection *k, const wsc_context *c, const wsc_outgoing *messages, size_t count,

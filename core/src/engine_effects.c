@@ -125,12 +125,9 @@ static void begin_reading(wsc_engine *e) {
 }
 
 void engine_hand_over_writes(wsc_engine *e) {
-  while (e->writes.head) {
-    wsc_op *op = e->writes.head;
-    op_list_remove(&e->writes, op);
-    if (e->session->connection) connection_write_op(e->session->connection, op);
-    else op_complete(op, WSC_ERR_UNSUPPORTED, NULL);
-  }
+  wsc_connection *k = e->session->connection;
+  while (k && e->writes.head && connection_write_op(k, &e->writes)) {}
+  if (!k) complete_all(&e->writes, WSC_ERR_UNSUPPORTED, NULL);
 }
 
 static void session_over(wsc_engine *e, bool drop, bool fence) {

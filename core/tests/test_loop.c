@@ -441,6 +441,49 @@ static void a_close_that_may_not_be_sent_is_sent_as_1001(void) {
   }
 }
 
+/* A link that broke is still open as long as what the peer sent before waits to be taken: a send that waits for a session does not try it twice. */
+static void a_send_waits_past_a_session_whose_link_is_broken(void) {
+  enum { SENT = 100, LENGTH = 1000 };
+  struct bed b;
+  static const uint8_t data[LENGTH];
+  uint8_t got[125];
+  size_t n;
+  set_up(&b);
+  CHECK_EQ(wsc_options_set_int(b.options, WSC_OPT_AUTO_RECONNECT, 1), WSC_OK);
+  CHECK_EQ(wsc_options_set_int(b.options, WSC_OPT_STABLE_AFTER_MS, 0), WSC_OK);
+  CHECK_EQ(wsc_options_set_int(b.options, WSC_OPT_SEND_WAITS_FOR_SESSION, 1), WSC_OK);
+  CHECK_EQ(wsc_options_set_int(b.options, WSC_OPT_RECEIVE_QUEUE_BYTES, 65536), WSC_OK);
+  wsc_event ev = open_it(&b);
+  accept_open(&b, &ev);
+  for (int i = 0; i < SENT; i++) peer_send(&b.peer, 2, data, LENGTH);
+  ev = expect(&b, WSC_EVENT_BATCH);
+  settle(&b); /* the queue is full behind it */
+  struct linger hard = {.l_onoff = 1};
+  setsockopt(b.peer.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+  peer_drop(&b.peer);
+  CHECK_EQ(wsc_engine_write_begin(b.engine, NULL, WSC_TEXT, (const uint8_t *)"waited", 6, 7, NULL, NULL), WSC_OK);
+  settle(&b);
+
+  do {
+    wsc_event_done(&ev, NULL);
+    ev = event();
+    CHECK_EQ(wsc_loop_next(b.loop, 10 * SECOND, &ev), WSC_OK);
+  } while (ev.type == WSC_EVENT_BATCH);
+  CHECK_EQ(ev.type, WSC_EVENT_CLOSED);
+  wsc_event_done(&ev, NULL);
+  settle(&b);
+  peer_accept(&b.peer);
+  ev = expect(&b, WSC_EVENT_OPENED);
+  wsc_event_done(&ev, NULL);
+  ev = expect(&b, WSC_EVENT_OP_DONE);
+  CHECK_EQ(ev.token, 7);
+  CHECK_EQ(ev.status, WSC_OK);
+  wsc_event_done(&ev, NULL);
+  CHECK_EQ(peer_frame(&b.peer, got, sizeof got, &n), 0x81);
+  CHECK_BYTES(got, "waited", 6);
+  tear_down(&b);
+}
+
 static void a_stop_ends_a_pause_that_was_begun_for_an_event(void) {
   struct bed b;
   set_up(&b);
@@ -573,6 +616,7 @@ int main(void) {
   a_cancelled_dial_ends_the_start();
   freeing_a_running_engine_cuts_its_run();
   a_close_that_may_not_be_sent_is_sent_as_1001();
+  a_send_waits_past_a_session_whose_link_is_broken();
   a_stop_ends_a_pause_that_was_begun_for_an_event();
   a_session_of_an_earlier_run_has_no_say_in_a_later_one();
   many_threads_lent_to_one_loop_keep_the_order();
