@@ -23,21 +23,29 @@ static bool has_scheme(const char *text) {
   return n > 0 && text[n] == ':';
 }
 
+/* "ws://host:port" of base, with what the Host header leaves out: the zone of an address. */
+static int origin(const struct url *base, struct buffer *out) {
+  const char *scheme = base->secure ? "wss" : "ws", *zone = strchr(base->host, '%');
+  if (!zone) return buffer_printf(out, "%s://%s", scheme, base->authority);
+  return buffer_printf(out, "%s://[%.*s%%25%s]:%u", scheme, (int)(zone - base->host), base->host, zone + 1,
+                       (unsigned)base->port);
+}
+
 /* Location relative to base (RFC 3986 section 5.2, without the removal of dots, which a server does itself), as a ws or wss
  * URL without its fragment. */
 static int absolute(const struct url *base, const char *location, struct buffer *out) {
-  const char *scheme = base->secure ? "wss" : "ws";
   int n = (int)strcspn(location, "#"), path = (int)strcspn(base->target, "?");
   int folder = path;
   while (folder > 0 && base->target[folder - 1] != '/') folder--;
   if (begins(location, "https://")) return buffer_printf(out, "wss%.*s", n - 5, location + 5);
   if (begins(location, "http://")) return buffer_printf(out, "ws%.*s", n - 4, location + 4);
   if (has_scheme(location)) return buffer_printf(out, "%.*s", n, location);
-  if (begins(location, "//")) return buffer_printf(out, "%s:%.*s", scheme, n, location);
-  if (*location == '/') return buffer_printf(out, "%s://%s%.*s", scheme, base->authority, n, location);
-  if (*location == '?') folder = path;
+  if (begins(location, "//")) return buffer_printf(out, "%s:%.*s", base->secure ? "wss" : "ws", n, location);
+  if (*location == '/') folder = 0;
+  else if (*location == '?') folder = path;
   else if (n == 0) folder = (int)strlen(base->target); /* only a fragment: the same again */
-  return buffer_printf(out, "%s://%s%.*s%.*s", scheme, base->authority, folder, base->target, n, location);
+  int status = origin(base, out);
+  return status ? status : buffer_printf(out, "%.*s%.*s", folder, base->target, n, location);
 }
 
 /* The same server, or the same host's secure one: what was meant for the one may be told to the other. */
