@@ -295,10 +295,14 @@ static void batch_done(wsc_engine *e, struct wsc_batch *b, const wsc_reply *r) {
   e->out = 0;
   e->out_batch = NULL;
   uint32_t at = consumed(e, b, r);
-  if (at < b->count) {
+  if (at >= b->count) return;
+  /* what a host has in its buffer is made anew for the next event: a reader may still be in this one */
+  struct wsc_batch *rest = b->packed ? batch_rest(b, at) : NULL;
+  if (!rest) {
     b->taken = at;
-    connection_give_back(e->session->connection, batch_ref(b));
+    rest = batch_ref(b);
   }
+  connection_give_back(e->session->connection, rest);
 }
 
 void engine_batch_taken(wsc_engine *e, struct wsc_batch *b) {

@@ -408,6 +408,41 @@ static void records_are_taken_from_the_host_s_buffer(void) {
   tear_down(&b);
 }
 
+/* What a reader has entered stays as it was, also when the rest of it comes again and is written to another buffer. */
+static void records_in_a_host_s_buffer_stay_while_a_reader_is_in(void) {
+  struct bed b;
+  uint8_t first[16], second[16];
+  set_up(&b);
+  CHECK_EQ(wsc_options_set_int(b.options, WSC_OPT_READER_COUNT, 2), WSC_OK);
+  wsc_event opened = open_it(&b);
+  accept_open(&b, &opened);
+  peer_bytes(b.peer.fd, "\x81\x02hi\x82\x03you\x81\x05there", 16);
+  wsc_event ev = event();
+  ev.host_buffer = first;
+  ev.host_capacity = sizeof first;
+  CHECK_EQ(wsc_loop_next(b.loop, 10 * SECOND, &ev), WSC_OK);
+  CHECK_EQ(ev.count, 3);
+  wsc_event reader = ev;
+  CHECK(wsc_event_enter(&reader));
+  wsc_reply one = {.struct_size = sizeof one, .consumed = 1};
+  wsc_event_done(&ev, &one);
+
+  ev = event();
+  ev.host_buffer = second;
+  ev.host_capacity = sizeof second;
+  CHECK_EQ(wsc_loop_next(b.loop, 10 * SECOND, &ev), WSC_OK);
+  CHECK(ev.flags & WSC_EVENT_IN_HOST);
+  CHECK_EQ(ev.count, 2);
+  CHECK_BYTES(ev.arena + ev.records[0].offset, "you", ev.records[0].length);
+  CHECK_EQ(reader.records[0].length, 2);
+  CHECK_BYTES(reader.arena + reader.records[0].offset, "hi", 2);
+  CHECK_EQ(reader.records[1].length, 3);
+  wsc_event_done(&ev, NULL);
+  wsc_event_leave(&reader);
+  settle(&b);
+  tear_down(&b);
+}
+
 static void answer_close(struct bed *b) {
   uint8_t got[125];
   size_t n;
@@ -608,6 +643,7 @@ int main(void) {
   what_was_not_consumed_comes_again_first();
   a_batch_goes_into_the_host_s_buffer_when_it_fits();
   records_are_taken_from_the_host_s_buffer();
+  records_in_a_host_s_buffer_stay_while_a_reader_is_in();
   what_is_held_is_not_copied_unless_it_would_pin_far_more();
   a_completion_comes_while_an_event_is_out();
   a_blocking_wait_lends_the_only_thread();
