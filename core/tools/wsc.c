@@ -83,6 +83,7 @@ static int install_signals(void) {
     if (sigaction(handled[i], &action, NULL) != 0) return errno;
   }
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of its write, like a full disk */
   return 0;
 }
 

@@ -131,6 +131,20 @@ def test_files_that_cannot_be(wsc, tmp_path):
     assert wsc("--replay", "a", "ws://b/").status() == 2
 
 
+def test_a_recording_that_may_not_grow_ends_and_the_feed_goes_on(wsc, tmp_path):
+    def script(session):
+        for text in TEXTS:
+            session.send(text)
+        session.read_on()
+
+    with Server(script) as server:
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # noqa: E731
+        program = wsc("--record", tmp_path / "feed.rec", "--count", len(TEXTS), server.url, preexec_fn=limit)
+        assert program.status() == 0, program.errors
+        assert program.rest() == "".join(t + "\n" for t in TEXTS).encode()
+        assert "File too large: it ends here" in program.errors
+
+
 def written(tmp_path, *records):
     file = tmp_path / "written.rec"
     file.write_bytes(b"wsc-record 1\n" + b"".join(r + b"\n" for r in records))
