@@ -461,7 +461,7 @@ int wsc_engine_stats(wsc_engine *e, wsc_stats *out) {
       s.rtt_last_ns = k->rtt_last_ns;
       s.rtt_smoothed_ns = k->rtt_smoothed_ns;
     }
-    if (k->last_byte_ns) s.last_byte_age_ns = os_now_ns() - k->last_byte_ns;
+    if (k->last_byte_ns && k->state != CONN_ENDED) s.last_byte_age_ns = os_now_ns() - k->last_byte_ns;
     pthread_mutex_unlock(&k->lock);
   } else if (e->host) {
     t = e->host->traffic;

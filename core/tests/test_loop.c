@@ -443,6 +443,23 @@ static void records_in_a_host_s_buffer_stay_while_a_reader_is_in(void) {
   tear_down(&b);
 }
 
+/* How long a session has been silent is of no meaning when its connection has ended. */
+static void the_last_byte_has_an_age_while_there_is_a_connection(void) {
+  struct bed b;
+  wsc_stats stats = {.struct_size = sizeof stats};
+  set_up(&b);
+  wsc_event ev = open_it(&b);
+  accept_open(&b, &ev);
+  CHECK_EQ(wsc_engine_stats(b.engine, &stats), WSC_OK);
+  CHECK(stats.last_byte_age_ns >= 0);
+  peer_drop(&b.peer);
+  ev = expect(&b, WSC_EVENT_CLOSED);
+  CHECK_EQ(wsc_engine_stats(b.engine, &stats), WSC_OK);
+  CHECK_EQ(stats.last_byte_age_ns, -1);
+  wsc_event_done(&ev, NULL);
+  tear_down(&b);
+}
+
 static void answer_close(struct bed *b) {
   uint8_t got[125];
   size_t n;
@@ -645,6 +662,7 @@ int main(void) {
   records_are_taken_from_the_host_s_buffer();
   records_in_a_host_s_buffer_stay_while_a_reader_is_in();
   what_is_held_is_not_copied_unless_it_would_pin_far_more();
+  the_last_byte_has_an_age_while_there_is_a_connection();
   a_completion_comes_while_an_event_is_out();
   a_blocking_wait_lends_the_only_thread();
   back_pressure_reaches_the_peer_and_ends();
