@@ -147,13 +147,14 @@ static wsc_error *how_it_ended(wsc_connection *k) {
 
 static int add_all(wsc_connection *k, wsc_batch *out) {
   int r = WSC_OK;
-  uint64_t added = 0; /* what is taken makes room for more, which may come as fast as it is taken */
+  uint64_t added =
+      0; /* what is taken makes room for more, which may come as fast as it is taken; also without payload */
   for (struct wsc_batch *b; !r && added < ARENA_BYTES && (b = connection_take(k));) {
     uint32_t at = b->taken;
     for (; !r && added < ARENA_BYTES && at < b->count; at++) {
       const wsc_record *m = &b->records[at];
       r = wsc_batch_add(out, m->type, b->base + m->offset, m->length);
-      added += m->length;
+      added += m->length + sizeof *m;
     }
     if (at < b->count) {
       b->taken = at;
