@@ -193,6 +193,7 @@ static void ponged(wsc_engine *e, int status, wsc_error *error) {
 
 static void host_closed(wsc_engine *e, int status, wsc_error *error) {
   struct host_link *h = e->host;
+  if (!h->open) return; /* of a link that was given up: how it ended is known */
   h->open = false;
   h->ended.initiator = WSC_BY_LOCAL;
   if (!status) return;

@@ -195,6 +195,23 @@ static void a_ping_never_answered_ends_the_session(void) {
   tear_down(&b);
 }
 
+/* How the session ended stands: the host's answer to the close of what was cut comes before CLOSED and says nothing of it. */
+static void the_close_of_a_cut_link_is_not_how_it_ended(int status) {
+  struct bed b;
+  set_up(&b);
+  open_it(&b);
+  leap(&b, 21 * NS_PER_S);
+  expect(&b, WSC_EVENT_DO_PING);
+  leap(&b, 15 * NS_PER_S);
+  settle(&b);
+  leap(&b, 6 * NS_PER_S);
+  wsc_event closing = expect(&b, WSC_EVENT_DO_CLOSE);
+  CHECK_EQ(report(&b, closing.token, status), WSC_OK);
+  readers_out(&b);
+  expect_lost(&b, WSC_BY_NETWORK, 1006, WSC_TIMER_KEEPALIVE, "link is dead");
+  tear_down(&b);
+}
+
 static void what_the_readers_see_is_life(void) {
   struct bed b;
   set_up(&b);
@@ -286,6 +303,8 @@ int main(void) {
   a_pong_keeps_the_session_and_is_measured();
   a_ping_that_fails_ends_the_session();
   a_ping_never_answered_ends_the_session();
+  the_close_of_a_cut_link_is_not_how_it_ended(WSC_OK);
+  the_close_of_a_cut_link_is_not_how_it_ended(WSC_ERR_IO);
   what_the_readers_see_is_life();
   only_messages_are_data();
   a_ping_of_the_session_before_harms_nobody();
