@@ -470,6 +470,24 @@ def test_a_thousand_runs_leave_nothing(server):
     assert threading.active_count() < 100
 
 
+@pytest.mark.parametrize("memoryviews", [False, True])
+def test_a_callback_that_raises_gets_each_message_once_from_many_readers(server, memoryviews):
+    seen, count = [], 3000
+
+    class Raiser(wscengine.Client):
+        def on_message(self, session, message):
+            seen.append(bytes(message).decode() if memoryviews else message)
+            raise Mine
+
+    logging.getLogger("wscengine").disabled = True
+    with wscengine.Engine(server().url, Raiser(), reader_count=4, memoryviews=memoryviews) as engine:
+        engine.send_many([str(i) for i in range(count)])
+        until(lambda: "last" in seen or len(seen) >= count)
+        engine.request("last", lambda message: bytes(message) == b"last" if memoryviews else message == "last")
+    logging.getLogger("wscengine").disabled = False
+    assert sorted(seen, key=int) == [str(i) for i in range(count)]
+
+
 def test_run_is_one_call(server):
     seen = []
 

@@ -408,6 +408,8 @@ class Engine(EngineBase):
                     break
                 except BaseException as raised:
                     self._failed(raised)
+                    if self._share:  # the rest is another reader's, perhaps already
+                        break
         finally:
             lib.wsc_event_done(ev, reply)
             lib.wsc_event_leave(ev)
