@@ -452,6 +452,74 @@ def test_readers_run_at_once_and_a_slow_one_holds_nobody_back(server):
     assert seen[-1] == "slow"
 
 
+def test_of_starts_at_once_one_starts(server):
+    """And the threads of the others are not there: a stop waits for those of its run."""
+    engine, together = wscengine.Engine(server(drain).url, Recorder()), threading.Barrier(4)
+
+    def start(ended):
+        together.wait()
+        try:
+            engine.start()
+        except wscengine.StateError:
+            ended.append(False)
+        else:
+            ended.append(True)
+
+    for _ in range(20):
+        ended = []
+        threads = [threading.Thread(target=start, args=(ended,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(ended) == [False, False, False, True]
+        assert sum(thread.name.startswith("wscengine-") for thread in threading.enumerate()) == 2
+        engine.stop()
+
+
+def test_a_start_right_behind_a_stop_keeps_its_threads(server, monkeypatch):
+    """A stop that learns of its end only when the next run is on leaves that one alone."""
+    engine, stopped, started = wscengine.Engine(server().url, Recorder()), threading.Event(), threading.Event()
+    wait = wscengine.engine.wait
+
+    def late(begin, *arguments, **keywords):
+        op = wait(begin, *arguments, **keywords)
+        if threading.current_thread() is not threading.main_thread():
+            stopped.set()
+            started.wait(PATIENCE)
+        return op
+
+    monkeypatch.setattr(wscengine.engine, "wait", late)
+    engine.start()
+    stopper = threading.Thread(target=engine.stop)
+    stopper.start()
+    assert stopped.wait(PATIENCE)
+    engine.start()
+    started.set()
+    stopper.join()
+    engine.send("x")
+    until(lambda: engine.client.messages)
+    engine.stop()
+
+
+def test_a_start_without_threads_leaves_none(server, monkeypatch):
+    engine, start = wscengine.Engine(server().url, Recorder()), threading.Thread.start
+
+    def second_fails(thread):
+        if thread.name == "wscengine-1":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", second_fails)
+        with pytest.raises(RuntimeError, match="new thread"):
+            engine.start()
+    until(lambda: not any(thread.name.startswith("wscengine-") for thread in threading.enumerate()))
+    with engine:
+        engine.send("x")
+        until(lambda: engine.client.messages)
+
+
 def test_a_thousand_runs_leave_nothing(server):
     echo, client = server(drain), Recorder()
     engine = wscengine.Engine(echo.url, client)

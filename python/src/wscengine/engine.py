@@ -99,6 +99,7 @@ class Engine(EngineBase):
         )
         self._readers = int(options.get("reader_count", 1))
         self._crew = _Crew(loop)
+        self._starting = threading.Lock()  # one start at a time: each makes threads
         self._callers: set[int] = set()
         self._requests: list[Request] = []
         self._buffer: deque[Message] = deque()
@@ -134,21 +135,31 @@ class Engine(EngineBase):
         already, InCallbackError."""
         if self._inside():
             raise InCallbackError("start inside a callback would wait for itself")
+        if not self._starting.acquire(blocking=False):
+            raise StateError("start: the engine is starting already")
+        try:
+            self._start(timeout)
+        finally:
+            self._starting.release()
+
+    def _start(self, timeout: float | None) -> None:
         if self.state != State.STOPPED:
             raise StateError("start: the engine is running already")
         self._interrupt = None
         if self._host is not None:
             self._host.engage()
-        self._spawn()
+        crew = self._crew = _Crew(self._loop)
         try:
+            self._spawn(crew)
             wait(lib.wsc_engine_start_begin, self._c, self._start_context(timeout))
-        except (StateError, InvalidError, ForkedError):
+        except (StateError, InvalidError, ForkedError):  # nothing has begun
+            self._dismiss(crew)
             raise
         except Error as error:
-            self._release(self._crew)
+            self._release(crew)
             raise start_error(error)  # noqa: B904 - it has its cause
         except BaseException:
-            self._release(self._crew)
+            self._release(crew)
             raise
 
     def stop(self, timeout: float | None = None) -> None:
@@ -159,10 +170,11 @@ class Engine(EngineBase):
         if self._inside():
             lib.wsc_engine_exit(self._c)
             return
+        crew = self._crew  # of the run that is stopped: when that is over, another thread may start the next at once
         if self._host is not None:
             self._host.stopping = True
         wait(lib.wsc_engine_stop_begin, self._c, Deadline(timeout).context())
-        self._dismiss(self._crew, join=True)
+        self._dismiss(crew, join=True)
         if self._host is not None:
             self._host.join()
 
@@ -311,16 +323,15 @@ class Engine(EngineBase):
             raise ClosedError("no session is open")
         return session
 
-    def _spawn(self) -> None:
+    def _spawn(self, crew: _Crew) -> None:
         """Threads for one run."""
-        crew = self._crew = _Crew(self._loop)
         crew.over = False
         _live.add(self)
         for number in range(self._readers + 1):
             work = self._work if number < self._readers else self._stand_in
             thread = threading.Thread(target=work, args=(crew,), name=f"wscengine-{number}", daemon=True)
-            crew.threads.append(thread)
             thread.start()
+            crew.threads.append(thread)
 
     def _dismiss(self, crew: _Crew, join: bool = False) -> None:
         """Ends the threads of a run, and waits for them; join = False: not for those in a callback, which need not be woken either."""
@@ -346,7 +357,7 @@ class Engine(EngineBase):
             self._host.join()
 
     def _rested(self, crew: _Crew) -> bool:
-        return crew.leaving and self.state == State.STOPPED
+        return crew.leaving and (self.state == State.STOPPED or crew is not self._crew)
 
     def _stand_in(self, crew: _Crew) -> None:
         """A thread more, which sleeps unless all others are in callbacks for long."""
@@ -375,9 +386,9 @@ class Engine(EngineBase):
             elif self._host is not None and EventType.DO_DIAL <= ev.type <= EventType.DO_STOP_READING:
                 self._host.asked(ev)
             else:
-                self._on_event(ev, crew, me)
+                self._on_event(ev, me)
 
-    def _on_event(self, ev: CData, crew: _Crew, me: int) -> None:
+    def _on_event(self, ev: CData, me: int) -> None:
         result, failure, stopped = None, None, ev.type == EventType.STOPPED
         self._callers.add(me)
         try:
@@ -388,6 +399,7 @@ class Engine(EngineBase):
             failure = raised
         finally:
             self._callers.discard(me)
+        crew = self._crew
         if stopped:
             crew.over = True  # before wait() returns: the next start has threads of its own
         self._answer(ev, result, failure)
