@@ -416,6 +416,42 @@ def test_close_details_and_answers(server):
     assert client.calls == [("close", None), ("stopped", wscengine.StopReason.BY_STOP)]
 
 
+class Speechless(Exception):
+    def __str__(self):
+        raise Mine("not even that")
+
+
+def test_an_exception_that_cannot_say_what_it_is_arrives_all_the_same(server):
+    class Refuser(wscengine.Client):
+        def on_open(self, session, response, restarting):
+            raise Speechless
+
+    with pytest.raises(wscengine.StartError, match="Speechless") as raised:
+        wscengine.Engine(server().url, Refuser()).start()
+    assert isinstance(raised.value.__cause__, Speechless)
+    raised.value.__cause__.__traceback__ = None
+
+
+@pytest.mark.parametrize("answer", ["bye", (4001,), (4001, None), (4001, "\ud800"), 2**40, {}])
+def test_what_is_no_answer_of_on_close_is_logged_and_holds_nothing_up(server, caplog, answer):
+    codes = []
+
+    def script(connection):
+        drain(connection)
+        codes.append(connection.protocol.close_rcvd.code)
+
+    class Closer(Recorder):
+        def on_close(self, session, close):
+            return answer
+
+    with wscengine.Engine(server(script).url, Closer()):
+        pass
+    until(lambda: codes)
+    assert codes == [1001]
+    assert any(r.getMessage() == "a callback raised" for r in caplog.records)
+    caplog.clear()
+
+
 # ---- TLS ----
 
 

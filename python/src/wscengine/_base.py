@@ -13,7 +13,7 @@ from ._abi import EventFlags, EventType, LogLevel, MessageType, State, Status, S
 from ._core import ffi, lib
 from ._native import NULL, Deadline, Loop, address, call, sized, text
 from .client import Client, overrides
-from .errors import ClosedError, Error, HostError, Kept, StartError, error_of
+from .errors import ClosedError, Error, HostError, Kept, StartError, described, error_of
 from .options import make_options
 from .session import ENGINE_WRITE, Attempt, Close, Message, Response, SessionBase, shown
 
@@ -389,9 +389,12 @@ class EngineBase(abc.ABC):
                 self._error(failure, error)
                 reply.error = error[0]
         elif kind == EventType.CLOSED and failure is None and result is not None:
-            code, reason = result if isinstance(result, tuple) else (result, "")
-            held = ffi.new("char[]", reason.encode())
-            reply.close_code, reply.close_reason = code, held
+            try:
+                code, reason = result if isinstance(result, tuple) else (result, "")
+                held = ffi.new("char[]", reason.encode())
+                reply.close_code, reply.close_reason = code, held
+            except Exception as wrong:  # neither of the two: as if it had been raised
+                failure = wrong
         if failure is not None and kind != EventType.OPENED:
             self._failed(failure)
         elif isinstance(failure, (KeyboardInterrupt, SystemExit)):
@@ -419,7 +422,7 @@ class EngineBase(abc.ABC):
         """The library's error for an exception, which keeps its identity on the way back."""
         kept = Kept(failure)
         self._kept.append(kept)
-        words = f"{type(failure).__name__}: {failure}" if said is None else said
+        words = described(failure) if said is None else said
         message = words.encode("utf-8", "replace").replace(b"\0", b"?")
         lib.wsc_error_new(status, close_code, message, NULL, ffi.cast("void *", kept.number), NULL, out)
 

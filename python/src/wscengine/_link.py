@@ -23,7 +23,7 @@ from ._base import without_password
 from ._core import ffi, lib
 from ._native import NULL, text
 from .adapters import Offer
-from .errors import ClosedError, Error, ForkedError, InvalidError, StateError, class_of
+from .errors import ClosedError, Error, ForkedError, InvalidError, StateError, class_of, described, said_by
 from .session import Close, Message, Response, payload_of
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def as_error(failure: BaseException, where: str) -> Error:
     if isinstance(failure, Error):
         return failure
     status = status_of(failure)
-    made = class_of(status)(f"{where}: {type(failure).__name__}: {failure}")
+    made = class_of(status)(f"{where}: {described(failure)}")
     made.status, made.os_error = Status(status), getattr(failure, "errno", None) or 0
     made.__cause__ = failure
     return made
@@ -145,7 +145,7 @@ class Link:
         return None if self.state is LinkState.OPEN else ClosedError("given up")
 
     def over(self, verb: str, failure: BaseException | None) -> Error:
-        said = f"{verb}: the session is over" + (f": {failure}" if failure else "")
+        said = f"{verb}: the session is over" + (f": {said_by(failure)}" if failure else "")
         made = ClosedError(said, close_code=getattr(failure, "close_code", 0))
         made.__cause__ = failure
         return made

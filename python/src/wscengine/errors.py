@@ -146,6 +146,18 @@ for _number, _kind in _by_status.items():
         _kind.status = Status(_number)
 
 
+def said_by(failure: BaseException) -> str:
+    """What an exception says; one of a user's may fail even at that."""
+    try:
+        return str(failure)
+    except Exception as worse:
+        return f"(its __str__ raised {type(worse).__name__})"
+
+
+def described(failure: BaseException) -> str:
+    return f"{type(failure).__name__}: {said_by(failure)}"
+
+
 class Kept:
     """An exception on its way through the library, which knows it by a number, for as long as somebody keeps this: whatever the library still
     holds then, it cannot dangle."""
