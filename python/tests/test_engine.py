@@ -269,6 +269,39 @@ def test_a_reply_is_found_by_its_id(server):
         assert client.messages == ["[1]", "no JSON", b"\xff", '{"id": "7"}']
 
 
+def test_a_reply_is_found_by_its_id_among_memoryviews_and_what_no_parser_takes(server):
+    client = Recorder()
+    with wscengine.Engine(server().url, client, memoryviews=True) as engine:
+        engine.send("[" * 100_000)
+        assert bytes(engine.request('{"id": 7}', 7, timeout=PATIENCE)) == b'{"id": 7}'
+        until(lambda: client.messages)
+        client.messages.clear()
+
+
+@pytest.mark.parametrize("kind", ["each", "bulk", "iteration"])
+def test_a_match_that_raises_costs_no_message(server, kind, caplog):
+    class Bulk(wscengine.Client):
+        def on_messages(self, session, messages):
+            seen.extend(messages)
+
+    def script(connection):
+        connection.recv()
+        for message in ("1", b"no str", "2", "ok", "3"):
+            connection.send(message)
+        drain(connection)
+
+    client = {"each": Recorder(), "bulk": Bulk(), "iteration": None}[kind]
+    seen = getattr(client, "messages", [])
+    with wscengine.Engine(server(script).url, client) as engine:
+        assert engine.request("go", lambda message: message.startswith("ok"), timeout=PATIENCE) == "ok"
+        if kind == "iteration":
+            seen += [message for _, message in zip(range(4), engine, strict=False)]
+        until(lambda: len(seen) == 4)
+    assert seen == ["1", b"no str", "2", "3"]
+    assert any(r.exc_info and r.exc_info[0] is TypeError for r in caplog.records)
+    caplog.clear()
+
+
 def test_request_in_a_callback_is_refused(server):
     class Asker(Recorder):
         def on_message(self, session, message):

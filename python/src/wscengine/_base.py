@@ -92,8 +92,8 @@ def id_of(message: Message) -> object:
     import json
 
     try:
-        return json.loads(message)["id"]
-    except (ValueError, TypeError, KeyError):
+        return json.loads(bytes(message) if isinstance(message, memoryview) else message)["id"]
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
 
 
@@ -410,6 +410,14 @@ class EngineBase(abc.ABC):
         lib.wsc_error_unref(error[0])
         if host is not None and kind == EventType.READ_ERROR:
             host.read_on(self._session)
+
+    def _is_reply(self, asked: Request, message: Message) -> bool:
+        """Whether a request has waited for this; a match that raises is no match, and costs nobody the message."""
+        try:
+            return asked.offer(message)
+        except BaseException as raised:
+            self._failed(raised)
+            return False
 
     def _error(
         self,

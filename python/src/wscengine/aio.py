@@ -510,7 +510,7 @@ class Engine(EngineBase):
             self._changed.set()
 
     def _asked(self, message: Message) -> bool:
-        found = any(asked.offer(message) for asked in self._requests)
+        found = any(self._is_reply(asked, message) for asked in self._requests)
         if found:
             self._changed.set()
         return found

@@ -469,7 +469,7 @@ class Engine(EngineBase):
                 self._buffered.notify()
 
     def _asked(self, message: Message) -> bool:
-        found = any(asked.offer(message) for asked in list(self._requests))
+        found = any(self._is_reply(asked, message) for asked in list(self._requests))
         if found:
             with self._replied:
                 self._replied.notify_all()
