@@ -163,6 +163,23 @@ with engine:
     assert out == "forked\nchild\nparent\n", err
 
 
+def test_a_start_in_a_forked_child_is_refused_and_leaves_no_thread(program, peer):
+    source = f"""{HEAD}
+engine = wscengine.Engine(url)
+pid = os.fork()
+if pid == 0:
+    try: engine.start()
+    except wscengine.ForkedError: say("refused")
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread(): thread.join(5)
+    say(threading.active_count())
+    os._exit(0)
+os.waitpid(pid, 0)
+"""
+    process = program(source, peer[1])
+    assert process.communicate(timeout=PATIENCE)[0].split() == ["refused", "1"]
+
+
 def test_views_outlive_engine_and_parent(program, peer):
     source = f"""{HEAD}
 import gc
