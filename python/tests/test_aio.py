@@ -13,6 +13,7 @@ import wscengine
 from aiohttp import WSMsgType, web
 from conftest import drain, no_more_than, resident
 from wscengine import aio
+from wscengine._abi import EventType
 
 PATIENCE = 20
 
@@ -230,6 +231,53 @@ def test_cancellation_ends_a_start_and_nothing_goes_on(run):
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         run(main(silent.getsockname()[1]))
+
+
+async def cancelled_at_its_end(home, coroutine):
+    """A task that is cancelled when what it waits for has just ended well, before its next step."""
+    task = asyncio.get_running_loop().create_task(coroutine)
+    handle = home.handle
+
+    def handled(ev):
+        ended = ev.type == EventType.OP_DONE
+        handle(ev)
+        if ended:
+            del home.handle
+            task.cancel()
+
+    home.handle = handled
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_a_cancellation_right_behind_the_end_loses_no_message(server, run):
+    async def main():
+        async with aio.Connection(echo.url) as connection:
+            await connection.send_many(["1", "2"])
+            await cancelled_at_its_end(connection.loop, connection.read())
+            assert [await connection.read(), await connection.read()] == ["1", "2"]
+
+    echo = server()
+    run(main())
+
+
+def test_a_cancellation_right_behind_the_end_leaves_no_pause_run_or_connection(server, run):
+    client = Recorder()
+
+    async def main():
+        engine = aio.Engine(echo.url, client)
+        await cancelled_at_its_end(engine._home, engine.start())
+        await until(lambda: engine.state == wscengine.State.STOPPED)
+        async with engine:
+            await cancelled_at_its_end(engine._home, engine.paused().__aenter__())
+            await engine.send("x")
+            await until(lambda: client.messages)
+        connection = aio.Connection(echo.url)
+        await cancelled_at_its_end(connection.loop, connection.connect())
+        await until(lambda: connection.closed)
+
+    echo = server()
+    run(main())
 
 
 def test_memoryviews_outlive_the_engine_and_await_their_callbacks(server, run):

@@ -91,8 +91,11 @@ class HomeLoop:
         else:
             engine._begin(ev)
 
-    async def wait(self, begin: Callable[..., int], *arguments: Any) -> CData:
-        """Begins an operation and awaits it; the task's cancellation cancels it."""
+    async def wait(
+        self, begin: Callable[..., int], *arguments: Any, undo: Callable[[CData], object] | None = None
+    ) -> CData:
+        """Begins an operation and awaits it; the task's cancellation cancels it. undo: what is to be done with the operation when it had ended well
+        by then: between its end and the task's next step there are turns of the event loop."""
         made, error = ffi.new("wsc_op **"), ffi.new("wsc_error **")
         self.tokens += 1
         token, home = self.tokens, self.here()
@@ -108,6 +111,8 @@ class HomeLoop:
             while lib.wsc_op_pending(op):  # so that nothing of it goes on behind
                 with contextlib.suppress(asyncio.CancelledError):
                     await asyncio.sleep(0.001)
+            if undo is not None and lib.wsc_op_status(op, NULL) >= 0:
+                undo(op)
             raise
         finally:
             self.rest()

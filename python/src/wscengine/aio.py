@@ -19,7 +19,7 @@ from ._abi import EventType, State, StopReason
 from ._base import BUFFERED, CallbackErrors, EngineBase, Match, Request, session_closed, start_error, wanted
 from ._core import ffi, lib
 from ._home import HomeLoop, home_loop
-from ._native import Deadline, address, sized
+from ._native import NULL, Deadline, address, sized
 from .client import Client
 from .connection import made_connection
 from .errors import ClosedError, Error, ForkedError, InCallbackError, InvalidError, StateError, TimeoutError, error_of
@@ -44,6 +44,7 @@ class Verbs(ConnectionBase):
 
     __slots__ = ()
     loop: HomeLoop
+    _unread: deque[CData]  # reads that have ended, whose tasks were cancelled
 
     async def send(self, data: Message | Buffer, timeout: float | None = None) -> None:
         """Sends one whole message: str as text, bytes as binary. Waits for room up to timeout seconds (None: without a limit)."""
@@ -72,8 +73,15 @@ class Verbs(ConnectionBase):
         return float(lib.wsc_op_rtt_ns(op) / 1e9)
 
     async def read(self, timeout: float | None = None) -> Message:
-        """The next message; of a session only inside a callback or while the engine is paused."""
-        op = await self.loop.wait(lib.wsc_connection_read_begin, self._connection, Deadline(timeout).context())
+        """The next message; of a session only inside a callback or while the engine is paused. One that had come when the task was cancelled is
+        the next read's."""
+        if self._unread:
+            return self._read_from(self._unread.popleft())
+        context = Deadline(timeout).context()
+        op = await self.loop.wait(lib.wsc_connection_read_begin, self._connection, context, undo=self._unread.append)
+        return self._read_from(op)
+
+    def _read_from(self, op: CData) -> Message:
         out = sized("wsc_message")
         lib.wsc_op_take_message(op, out)
         return self._taken(out)
@@ -87,27 +95,31 @@ class Verbs(ConnectionBase):
 class Session(Verbs, SessionBase):
     """One connection of an aio.Engine; see wscengine.Session. Its waiting methods are awaited."""
 
-    __slots__ = ("loop",)
+    __slots__ = ("_unread", "loop")
 
     def __init__(self, session: CData, raw: bool) -> None:
         super().__init__(session, raw)
-        self.loop = home_loop()
+        self.loop, self._unread = home_loop(), deque()
 
 
 class Connection(Verbs):
     """wscengine.Connection for asyncio: made and used on one event loop, its waiting methods awaited. Between awaits a thread of the process answers
     pings."""
 
-    __slots__ = ("loop",)
+    __slots__ = ("_unread", "loop")
 
     def __init__(self, url: str, *, raw_text: bool = False, **options: Unpack[ConnectionOptions]) -> None:
-        self.loop = home_loop()
+        self.loop, self._unread = home_loop(), deque()
         super().__init__(made_connection(self.loop.core, url, dict(options)), raw_text)
 
     async def connect(self, timeout: float | None = None) -> Response:
         """Until the server has accepted; see wscengine.Connection.connect."""
-        await self.loop.wait(lib.wsc_connection_dial_begin, self._connection, Deadline(timeout).context())
+        context = Deadline(timeout).context()
+        await self.loop.wait(lib.wsc_connection_dial_begin, self._connection, context, undo=self._hang_up)
         return cast("Response", self.response)
+
+    def _hang_up(self, _: CData) -> None:
+        lib.wsc_connection_close_begin(self._connection, NULL, 1001, b"", 0, NULL, NULL)
 
     async def __aenter__(self) -> Self:
         await self.connect()
@@ -200,7 +212,8 @@ class Engine(EngineBase):
             self._host.engage()
         self._home.watch(self)
         try:
-            await self._home.wait(lib.wsc_engine_start_begin, self._c, self._start_context(timeout))
+            context = self._start_context(timeout)
+            await self._home.wait(lib.wsc_engine_start_begin, self._c, context, undo=lambda _: self.exit())
         except BaseException as error:
             await self._rest(100)
             if isinstance(error, Error) and not isinstance(error, (StateError, InvalidError, ForkedError)):
@@ -282,7 +295,12 @@ class Engine(EngineBase):
         mine = asyncio.current_task()
         if self._pause_depth == 0 or self._pause_holder is not mine:
             try:
-                await self._home.wait(lib.wsc_engine_pause_begin, self._c, Deadline(timeout).context())
+                await self._home.wait(
+                    lib.wsc_engine_pause_begin,
+                    self._c,
+                    Deadline(timeout).context(),
+                    undo=lambda _: lib.wsc_engine_resume(self._c),
+                )
             except BaseException:
                 self._resumed()
                 raise
