@@ -571,6 +571,19 @@ def test_a_start_right_behind_a_stop_keeps_its_threads(server, monkeypatch):
     engine.stop()
 
 
+def test_an_interrupt_right_behind_a_start_leaves_no_run(server, monkeypatch):
+    engine, wait = wscengine.Engine(server().url, Recorder()), wscengine.engine.wait
+
+    def interrupted(*arguments, **keywords):
+        wait(*arguments, **keywords)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(wscengine.engine, "wait", interrupted)
+        engine.start()
+    until(lambda: engine.state == wscengine.State.STOPPED)
+
+
 def test_a_start_without_threads_leaves_none(server, monkeypatch):
     engine, start = wscengine.Engine(server().url, Recorder()), threading.Thread.start
 

@@ -159,6 +159,7 @@ class Engine(EngineBase):
             self._release(crew)
             raise start_error(error)  # noqa: B904 - it has its cause
         except BaseException:
+            lib.wsc_engine_exit(self._c)  # it may have been open already
             self._release(crew)
             raise
 
