@@ -350,6 +350,37 @@ def test_verbs_inside_callbacks(server, run):
     assert said == []
 
 
+@pytest.mark.parametrize("awaited", [False, True])
+def test_a_task_that_outlives_the_callback_that_made_it_is_not_inside_it(server, run, awaited):
+    class Client(wscengine.Client):
+        def on_open(self, session, response, restarting):
+            if not awaited:
+                self.task = asyncio.create_task(self.work())
+
+        async def on_message(self, session, message):
+            await asyncio.sleep(0)
+            self.task = asyncio.create_task(self.work())
+
+        async def work(self):
+            await asyncio.sleep(0)
+            assert await self.engine.request('{"id": 1}', 1, timeout=PATIENCE)
+            await self.engine.stop()
+            return self.engine.state, await self.engine.wait()
+
+    async def main():
+        client, client.task = Client(), None
+        client.engine = aio.Engine(echo.url, client)
+        await client.engine.start()
+        if awaited:
+            await client.engine.send("go")
+        await until(lambda: client.task)
+        assert await client.task == (wscengine.State.STOPPED, wscengine.StopReason.BY_STOP)
+        del client.engine, client.task
+
+    echo = server()
+    run(main())
+
+
 def test_a_callback_that_never_returns_does_not_stop_keepalive(server, run, caplog):
     pongs = []
 

@@ -190,16 +190,18 @@ class Host(HostBase):
     async def _read(self, session: AdapterSession) -> None:
         """Makes the callbacks."""
         link, engine = session._link, self.engine
-        _inside.set(engine)  # in this task
         for turn in itertools.count(1):
             await self.wait_for(lambda: self.may_take(link) or self.readers_leave(link))
             if not self.may_take(link):
                 return
             messages = link.take(engine._most)
             self.wake()
+            inside = [engine]
+            _inside.set(inside)
             try:
                 await engine._take(session, messages)
             finally:
+                inside.clear()
                 link.callbacks -= 1
                 self.settle(link)
             if turn % TURN == 0:
@@ -268,7 +270,7 @@ class AdapterSession(HostSession, Session):
 
     async def read(self, timeout: float | None = None) -> Message:
         host, link = self._host, self._link
-        self._may_read(_inside.get() is host.engine)
+        self._may_read(host.engine in _inside.get())
         came: list[Message] = []
 
         def one() -> bool:

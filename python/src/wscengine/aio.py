@@ -36,7 +36,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "Engine", "Session"]
 
-_inside: ContextVar[Engine | None] = ContextVar("wscengine_inside", default=None)
+# Whose callback runs here, or has made this task; emptied when it has returned: a task that outlives it waits for nothing of its own.
+_inside: ContextVar[list[Engine]] = ContextVar("wscengine_inside", default=[])  # noqa: B039 - nobody changes that one
+
+
+def _swept(failure: BaseException) -> bool:
+    """Whether this task was cancelled, as all are at the end of the event loop; else it is a callback's own CancelledError. (CPython 3.10 cannot
+    say.)"""
+    task = asyncio.current_task()
+    return isinstance(failure, asyncio.CancelledError) and bool(getattr(task, "cancelling", int)())
 
 
 class Verbs(ConnectionBase):
@@ -202,7 +210,7 @@ class Engine(EngineBase):
 
     async def start(self, timeout: float | None = None) -> None:
         """Connects, and returns when on_open has; see wscengine.Engine.start."""
-        if _inside.get() is self:
+        if self in _inside.get():
             raise InCallbackError("start inside a callback would wait for itself")
         if self.state != State.STOPPED:
             raise StateError("start: the engine is running already")
@@ -237,7 +245,7 @@ class Engine(EngineBase):
     async def stop(self, timeout: float | None = None) -> None:
         """Calls on_close, closes, and returns when no callback runs or will run. Inside a callback it acts as exit() and returns at once. When
         the wait ends early, also by its task's cancellation, the engine goes on stopping; stop again to wait."""
-        if _inside.get() is self:
+        if self in _inside.get():
             lib.wsc_engine_exit(self._c)
             return
         if self._host is not None:
@@ -248,7 +256,7 @@ class Engine(EngineBase):
 
     async def wait(self, timeout: float | None = None) -> StopReason:
         """Until the run has ended; see wscengine.Engine.wait."""
-        if _inside.get() is self:
+        if self in _inside.get():
             raise InCallbackError("wait inside a callback would wait for itself")
         op = await self._home.wait(lib.wsc_engine_wait_begin, self._c, Deadline(timeout).context())
         if self._interrupt is not None:
@@ -265,7 +273,7 @@ class Engine(EngineBase):
 
     async def is_started(self) -> bool:
         """Whether a run is on; waits while it is starting or stopping, but not inside a callback."""
-        if _inside.get() is self:
+        if self in _inside.get():
             return self.state not in (State.STOPPED, State.STOPPING)
         while (state := self.state) in (State.STARTING, State.STOPPING):
             await asyncio.sleep(0.005)
@@ -326,7 +334,7 @@ class Engine(EngineBase):
     async def request(self, data: Message | Buffer, match: Match, timeout: float | None = None) -> Message:
         """Sends data and waits for the message for which match(message) is true, or, where match is a str or int, for the JSON object whose "id" is
         that; on_message does not get that one."""
-        if _inside.get() is self:
+        if self in _inside.get():
             raise InCallbackError("request inside a callback waits for itself; use session.send() and session.read()")
         asked, deadline, session = Request(match), Deadline(timeout), self._open()
         self._requests.append(asked)
@@ -374,12 +382,14 @@ class Engine(EngineBase):
 
     def _begin(self, ev: CData) -> None:
         """Handles an event at once where nothing has to be awaited, else in a task."""
-        token = _inside.set(self)
+        inside = [self]
+        token = _inside.set(inside)
         try:
             steps = self._batch(ev) if ev.type == EventType.BATCH else self._event(ev)
             try:
                 awaited = steps.send(None)
             except StopIteration:
+                inside.clear()
                 self._home.give_back(ev)
                 return
             task = asyncio.get_running_loop().create_task(self._go_on(steps, awaited, ev))
@@ -396,9 +406,12 @@ class Engine(EngineBase):
                 result = await awaited
             except BaseException as raised:
                 failure = raised
+            _inside.get().clear()
+            _inside.set([self])
             try:
                 awaited = steps.send(result) if failure is None else steps.throw(failure)
             except StopIteration:
+                _inside.get().clear()
                 self._home.give_back(ev)
                 return
 
@@ -417,7 +430,8 @@ class Engine(EngineBase):
         session, on_message = self._enter(ev), self.client.on_message
         if session is None:
             return
-        at, token, over = address(ev), _inside.set(self), False
+        at, inside, over = address(ev), [self], False
+        token = _inside.set(inside)
         try:
             while not over:
                 try:
@@ -426,6 +440,7 @@ class Engine(EngineBase):
                 except BaseException as raised:
                     self._failed(raised)
         finally:
+            inside.clear()
             _inside.reset(token)
             lib.wsc_event_done(ev, self._reply)
             lib.wsc_event_leave(ev)
