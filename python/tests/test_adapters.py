@@ -407,6 +407,24 @@ def test_async_callbacks_are_awaited_one_after_another():
     asyncio.run(main())
 
 
+def test_a_callback_that_raises_cancelled_error_does_not_end_the_reading(caplog):
+    class Client(Recorder):
+        async def on_message(self, session, message):
+            super().on_message(session, message)
+            raise asyncio.CancelledError
+
+    async def main():
+        pipe, client = AsyncPipe(), Client()
+        async with aio.Engine("ws://pipe/", client, adapter=pipe):
+            pipe.incoming.put_nowait("1")
+            pipe.incoming.put_nowait("2")
+            await soon(lambda: client.got == ["1", "2"])
+
+    asyncio.run(main())
+    assert any(r.exc_info and r.exc_info[0] is asyncio.CancelledError for r in caplog.records)
+    caplog.clear()
+
+
 def test_verbs_that_hang_are_cancelled():
     async def main():
         pipe = AsyncPipe()

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import os
 import ssl
+import sys
 import threading
 
 import pytest
@@ -408,6 +409,48 @@ def test_a_callback_that_never_returns_does_not_stop_keepalive(server, run, capl
     run(main())
     assert pongs == [True] * 3
     caplog.clear()  # its records hold tracebacks, which hold the engine
+
+
+def test_a_callback_that_raises_cancelled_error_has_failed_and_the_next_is_called(server, run, caplog):
+    class Client(Recorder):
+        async def on_message(self, session, message):
+            super().on_message(session, message)
+            raise asyncio.CancelledError
+
+    async def main(client):
+        async with aio.Engine(echo.url, client) as engine:
+            await engine.send_many(["1", "2"])
+            await until(lambda: len(client.messages) == 2)
+
+    echo = server()
+    run(main(Client()))
+    assert any(r.exc_info and r.exc_info[0] is asyncio.CancelledError for r in caplog.records)
+    caplog.clear()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="a task cannot say that it was cancelled")
+def test_the_end_of_the_event_loop_waits_for_no_further_callback(server, run, caplog):
+    """All tasks are cancelled then, once."""
+
+    class Client(Recorder):
+        async def on_message(self, session, message):
+            super().on_message(session, message)
+            await asyncio.sleep(3600)
+
+    async def main(client):
+        engine = aio.Engine(echo.url, client)
+        await engine.start()
+        await engine.send_many(["1", "2", "3"])
+        await until(lambda: client.messages)
+        (callback,) = engine._tasks
+        callback.cancel()
+        await asyncio.wait([callback], timeout=5)
+        await until(lambda: callback.done() and engine.state == wscengine.State.STOPPED)
+
+    echo, client = server(), Client()
+    run(main(client))
+    assert client.messages == ["1"]
+    assert not [r for r in caplog.records if r.exc_info]
 
 
 def test_pings_are_answered_while_the_event_loop_is_blocked(server, run):

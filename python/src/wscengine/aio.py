@@ -40,11 +40,11 @@ __all__ = ["Connection", "Engine", "Session"]
 _inside: ContextVar[list[Engine]] = ContextVar("wscengine_inside", default=[])  # noqa: B039 - nobody changes that one
 
 
-def _swept(failure: BaseException) -> bool:
-    """Whether this task was cancelled, as all are at the end of the event loop; else it is a callback's own CancelledError. (CPython 3.10 cannot
-    say.)"""
+def _swept(failure: BaseException, unknown: bool = False) -> bool:
+    """Whether this task was cancelled, as all are at the end of the event loop; else it is a callback's own CancelledError. unknown: CPython 3.10
+    cannot say."""
     task = asyncio.current_task()
-    return isinstance(failure, asyncio.CancelledError) and bool(getattr(task, "cancelling", int)())
+    return isinstance(failure, asyncio.CancelledError) and bool(getattr(task, "cancelling", lambda: unknown)())
 
 
 class Verbs(ConnectionBase):
@@ -415,6 +415,12 @@ class Engine(EngineBase):
                 self._home.give_back(ev)
                 return
 
+    def _failed(self, failure: BaseException) -> None:
+        if _swept(failure):
+            self.exit()  # or the next callback would wait on, and the end of the event loop for it
+        else:
+            super()._failed(failure)
+
     def _enter(self, ev: CData) -> SessionBase | None:
         """Begins with a batch; None: it is over already, and has been answered."""
         reply, session = self._reply, self._session
@@ -529,9 +535,9 @@ class Engine(EngineBase):
                 result = self._invoke_message(self.client.on_message, session, message)
                 if inspect.isawaitable(result):
                     await result
-        except asyncio.CancelledError:
-            raise  # by the end of the event loop
         except BaseException as raised:
+            if _swept(raised, unknown=True):
+                raise
             self._failed(raised)
 
     async def _keep_all(self, messages: list[Message]) -> None:
