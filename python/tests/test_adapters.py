@@ -244,6 +244,59 @@ def test_garbage_is_an_error_that_names_it():
     assert pipe.closes == [(1001, "")]  # it had opened a connection all the same
 
 
+@pytest.mark.parametrize("headers", [{"a": "b"}, wscengine.session.Headers([("a", "\ud800")]), None])
+def test_an_answer_filled_with_garbage_is_an_error_and_the_next_dial_works(headers):
+    class Filler(Pipe):
+        def dial(self, url, offer, timeout):
+            super().dial(url, offer, timeout)
+            return wscengine.Response(101, "", headers, "", b"") if len(self.dials) == 1 else None
+
+    pipe = Filler()
+    engine = engine_on(pipe, Recorder(), connect_timeout=3)
+    with pytest.raises(wscengine.StartError) as raised:
+        engine.start()
+    assert isinstance(raised.value.__cause__, (AttributeError, UnicodeEncodeError)) and not pipe.open
+    raised.value.__cause__.__traceback__ = None
+    with engine:
+        assert pipe.open
+
+
+def test_a_refusal_filled_with_garbage_is_that_refusal():
+    refusal = wscengine.HandshakeError("no", response=wscengine.Response(401, "", {}, "", b""))
+
+    def refuse():
+        raise refusal
+
+    pipe = Pipe()
+    pipe.on_dial = refuse
+    with pytest.raises(wscengine.StartError) as raised:
+        engine_on(pipe, Recorder(), connect_timeout=3).start()
+    assert raised.value.__cause__ is refusal
+    refusal.__traceback__ = None
+
+
+@pytest.mark.parametrize("code", ["gone", 2**40, -1])
+def test_a_close_code_that_is_none_is_a_lost_link(code):
+    pipe, client = Pipe(), Recorder()
+    with engine_on(pipe, client):
+        pipe.incoming.put(wscengine.ClosedError("bye", close_code=code))
+        until(lambda: client.of("close"))
+    assert client.of("close")[0].code == 1006
+
+
+def test_an_abort_that_raises_holds_nothing_up(caplog):
+    class Raiser(Pipe):
+        def abort(self):
+            raise ValueError("abort")
+
+    pipe, client = Raiser(), Recorder()
+    with engine_on(pipe, client, stop_timeout=5):
+        pass
+    assert not pipe.open
+    assert any(r.exc_info and str(r.exc_info[1]) == "abort" for r in caplog.records)
+    caplog.clear()
+
+
 def test_what_a_dial_raises_arrives_as_it_is():
     pipe, raised = Pipe(), PermissionError(13, "no")
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from ._base import logger
 from ._link import (
     ABANDON_S,
     HostBase,
@@ -87,6 +88,12 @@ class Host(HostBase):
         if failed:
             raise failed[0]
 
+    def abort(self) -> None:
+        try:
+            self.adapter.abort()
+        except BaseException as failure:  # it is asked in passing: what follows must
+            logger().error("an adapter's abort raised", exc_info=failure)
+
     def ping(self, timeout: float | None) -> float:
         with _held(self.pinging, timeout, "ping"):
             begun = time.monotonic()
@@ -107,7 +114,7 @@ class Host(HostBase):
                 self.dialed(link, response)
         except BaseException as failure:
             if opened or (dialed and link.state is LinkState.ABANDONED):
-                with contextlib.suppress(Exception):
+                with contextlib.suppress(BaseException):
                     self.adapter.close(1001, "", ABANDON_S)
             link.gone = True
             self.leave(link)
@@ -161,7 +168,7 @@ class Host(HostBase):
         dialing, open_still = self.closes(link)
         failed: BaseException | None = None
         if dialing:
-            self.adapter.abort()
+            self.abort()
         if open_still:
             failed = self._shut(link, question.code, question.text, question.timeout)
         self.leave(link)
@@ -176,7 +183,7 @@ class Host(HostBase):
             failed = failure
         with self.lock:
             self.shut(link, code, reason)
-        self.adapter.abort()
+        self.abort()
         if not self._wait_out(link, 1, max(deadline.left() or 0, ABANDON_S)) and failed is None:
             failed = TimeoutError("close: the adapter's read did not return")
         return failed
@@ -295,5 +302,5 @@ class AdapterSession(HostSession, Session):
         try:
             self._host.apart("close", limit, lambda: self._host.adapter.close(code, reason, limit))
         except BaseException:
-            self._host.adapter.abort()
+            self._host.abort()
             raise

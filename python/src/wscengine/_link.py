@@ -72,6 +72,15 @@ def _offer(attempt: CData) -> Offer:
     return Offer(tuple(headers), tuple(subprotocols))
 
 
+def _answer(response: Response) -> CData:
+    """A wsc_response; raises what an adapter gets that has filled it with something else."""
+    made = ffi.gc(lib.wsc_response_new(), lib.wsc_response_free)
+    lib.wsc_response_set(made, response.status, response.reason.encode("latin-1", "replace"))
+    for name, value in response.headers.pairs:
+        lib.wsc_response_add_header(made, name.encode(), value.encode("utf-8", "surrogateescape"))
+    return made
+
+
 def status_of(failure: BaseException) -> int:
     """The library's status for what an adapter raised."""
     kinds = (
@@ -255,16 +264,13 @@ class HostBase(abc.ABC):
         engine, answer, error = self.engine, NULL, ffi.new("wsc_error **")
         if engine is None:
             return False
-        if failure is not None:
-            response = failure.response
         if response is not None:
-            answer = ffi.gc(lib.wsc_response_new(), lib.wsc_response_free)
-            lib.wsc_response_set(answer, response.status, response.reason.encode("latin-1", "replace"))
-            for name, value in response.headers.pairs:
-                lib.wsc_response_add_header(answer, name.encode(), value.encode("utf-8", "surrogateescape"))
+            answer = _answer(response)
         status = failure.status if failure is not None else 0
         if failure is not None:
-            engine._error(failure, error, status, 0, str(failure))
+            with contextlib.suppress(Exception):  # garbage says nothing about the refusal
+                answer = _answer(failure.response) if failure.response is not None else NULL
+            engine._error(failure, error, status, 0, said_by(failure))
         taken = lib.wsc_engine_report(engine._c, token, status, answer, error[0])
         lib.wsc_error_unref(error[0])
         return bool(taken == 0)
@@ -296,7 +302,9 @@ class HostBase(abc.ABC):
         told, engine = as_error(failure, link.where("read")), self.engine
         if engine is None:
             return
-        status, code, said = told.status, told.close_code, str(told)
+        status, code, said = told.status, told.close_code, said_by(told)
+        if code not in range(65536):  # nor is it a number, perhaps
+            code = 1006
         if link.own_close is not None:
             status, (code, said) = Status.ERR_CANCELED, link.own_close
         elif ends(failure) and (not code or isinstance(failure, ClosedError)):
@@ -312,6 +320,8 @@ class HostBase(abc.ABC):
         """Its dial has succeeded; raises if nobody wants it any more."""
         if response is not None and not isinstance(response, Response):
             raise TypeError(f"the adapter's dial gave {type(response).__name__}, not a Response or None")
+        if response is not None:
+            _answer(response)  # while whoever fills it wrongly can still be told
         if link.state is not LinkState.DIALING:
             raise ClosedError("dial: given up")
         link.state, link.response = LinkState.OPEN, response
