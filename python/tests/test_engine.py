@@ -405,6 +405,32 @@ def test_an_exception_in_a_callback_is_logged_and_follows_the_policy(server, cap
     caplog.clear()
 
 
+@pytest.mark.parametrize("level", [logging.ERROR, logging.DEBUG])
+def test_a_log_handler_that_raises_holds_nothing_up(server, level, capsys):
+    class Raiser(Recorder):
+        def on_message(self, session, message):
+            super().on_message(session, message)
+            raise Mine
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            raise ValueError("the handler")
+
+    log, handler, client = logging.getLogger("wscengine"), Handler(), Raiser()
+    log.addHandler(handler)
+    log.setLevel(level)
+    log.propagate = False
+    try:
+        with wscengine.Engine(server().url, client, stop_timeout=PATIENCE) as engine:
+            engine.send_many(["1", "2", "3"])
+            until(lambda: client.messages == ["1", "2", "3"])
+    finally:
+        log.propagate = True
+        log.setLevel(logging.NOTSET)
+        log.removeHandler(handler)
+    assert "the handler" in capsys.readouterr().err
+
+
 def test_the_library_logs_under_its_own_logger(server, caplog):
     caplog.set_level(logging.INFO, "wscengine")
     echo = server()

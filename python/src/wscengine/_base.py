@@ -40,6 +40,16 @@ def logger() -> logging.Logger:
     return logging.getLogger("wscengine")
 
 
+def tell(log: logging.Logger, level: int, said: str, *words: Any, **more: Any) -> None:
+    """Logs. What a handler of the user's raises goes to stderr, as what the standard ones raise does: it must not end who works for the engine."""
+    try:
+        log.log(level, said, *words, **more)
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+
+
 def _wanted_level() -> int:
     """The most that the logger would print."""
     log = logger()
@@ -440,7 +450,7 @@ class EngineBase(abc.ABC):
             self._interrupt = failure
             lib.wsc_engine_exit(self._c)
             return
-        logger().error("a callback raised", exc_info=failure)
+        tell(logger(), 40, "a callback raised", exc_info=failure)
         session = self._session
         if self._callback_errors == "stop":
             self._interrupt = failure
@@ -454,5 +464,5 @@ class EngineBase(abc.ABC):
     def _log(self, ev: CData) -> None:
         extra = {"engine_id": lib.wsc_engine_id(self._c), "session_id": text(ev.session_id)}
         name = text(ev.subsystem)
-        logger().getChild(name).log(_TO_LOGGING.get(ev.level, 10), "%s", text(ev.text), extra=extra)
+        tell(logger().getChild(name), _TO_LOGGING.get(ev.level, 10), "%s", text(ev.text), extra=extra)
         lib.wsc_event_done(ev, NULL)

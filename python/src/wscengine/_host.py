@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ._base import logger
+from ._base import logger, tell
 from ._link import (
     ABANDON_S,
     HostBase,
@@ -92,7 +92,7 @@ class Host(HostBase):
         try:
             self.adapter.abort()
         except BaseException as failure:  # it is asked in passing: what follows must
-            logger().error("an adapter's abort raised", exc_info=failure)
+            tell(logger(), 40, "an adapter's abort raised", exc_info=failure)
 
     def ping(self, timeout: float | None) -> float:
         with _held(self.pinging, timeout, "ping"):
