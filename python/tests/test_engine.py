@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import math
 import ssl
 import threading
 import time
@@ -41,6 +42,43 @@ def test_wrong_values_raise_all_at_once_by_their_python_names():
     assert "ping_interval is -3000 ms" in str(raised.value) and "max_attempts is -1" in str(raised.value)
     with pytest.raises(wscengine.InvalidError, match="scheme"):
         wscengine.Engine("http://host/")
+
+
+def test_none_is_an_options_default(server):
+    with wscengine.Engine(server(drain).url, Recorder(), reader_count=None, log_level=None, ping_interval=None):
+        pass
+
+
+def test_a_nul_in_what_the_library_is_told_raises(server):
+    class Changer(wscengine.Client):
+        def before_attempt(self, engine, attempt):
+            for change in (
+                lambda: attempt.set_url("ws://host/\0x"),
+                lambda: attempt.add_header("X-Key", "a\0b"),
+                lambda: attempt.add_subprotocol("v\0"),
+            ):
+                with pytest.raises(wscengine.InvalidError, match="NUL"):
+                    change()
+
+    for make in (wscengine.Engine, wscengine.Connection):
+        with pytest.raises(wscengine.InvalidError, match="NUL"):
+            make("ws://host/feed\0?token=x")
+    with wscengine.Engine(server(drain).url, Changer()) as engine, pytest.raises(wscengine.InvalidError, match="NUL"):
+        engine.session.close(1000, "bye\0")
+
+
+@pytest.mark.parametrize("endless", [math.inf, threading.TIMEOUT_MAX, 1e300])
+def test_a_timeout_without_end_is_none(server, endless):
+    engine = wscengine.Engine(server().url, Recorder())
+    engine.start(endless)
+    assert engine.ping(endless) > 0
+    assert engine.request('{"id": 1}', 1, endless)
+    with engine.paused(endless):
+        pass
+    for use in (lambda: engine.ping(math.nan), lambda: engine.request("x", bool, math.nan)):
+        with pytest.raises(wscengine.InvalidError, match="nan"):
+            use()
+    engine.stop(endless)
 
 
 def test_every_option_is_described():

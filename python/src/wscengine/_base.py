@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from . import _batch
 from ._abi import EventFlags, EventType, LogLevel, MessageType, State, Status, StopReason
 from ._core import ffi, lib
-from ._native import NULL, Deadline, Loop, address, call, sized, text
+from ._native import NULL, Deadline, Loop, address, call, encoded, sized, text
 from .client import Client, overrides
 from .errors import ClosedError, Error, HostError, Kept, StartError, described, error_of
 from .options import make_options
@@ -216,7 +216,8 @@ class EngineBase(abc.ABC):
         self.client = Client() if client is None else client
         if not isinstance(self.client, Client):
             raise TypeError(f"client is a wscengine.Client, not {type(client).__name__}")
-        options.setdefault("log_level", _wanted_level())
+        if options.get("log_level") is None:
+            options["log_level"] = _wanted_level()
         asks = int(overrides(self.client, "before_attempt"))
         made = ffi.new("wsc_engine **")
         configured = make_options(options, ASK_BEFORE_ATTEMPT=asks, HOST_ADAPTER=int(adapter is not None))
@@ -224,7 +225,7 @@ class EngineBase(abc.ABC):
         if self._trace is not None:
             self.client = self.client._decorated or self.client
             self._trace.configure(configured)
-        call(lib.wsc_engine_new, url.encode(), NULL, NULL, configured, made)
+        call(lib.wsc_engine_new, encoded(url, "url"), NULL, NULL, configured, made)
         self._c = ffi.gc(made[0], functools.partial(_free, loop, self._trace))
         loop.use()
         self._send = _batch.sender(ENGINE_WRITE, address(self._c))
@@ -232,7 +233,7 @@ class EngineBase(abc.ABC):
         call(lambda error: lib.wsc_loop_add(loop.c, self._c))
         self._control = lib.wsc_engine_control(self._c)
         self._raw, self._views = bool(raw_text), bool(memoryviews)
-        self._share = options.get("reader_count", 1) > 1
+        self._share = (options.get("reader_count") or 1) > 1
         self._callback_errors = callback_errors
         self._session: SessionBase | None = None
         self._attempt: Attempt | None = None

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from . import _batch
 from ._core import ffi, lib
 from .cancellation import Cancellation, obeyed
-from .errors import CanceledError, TimeoutError, take_error
+from .errors import CanceledError, InvalidError, TimeoutError, take_error
 
 if TYPE_CHECKING:
     from ._core import CData
 
 NULL = ffi.NULL
+FOREVER_S = 1e9  # what is longer is no limit: math.inf, threading.TIMEOUT_MAX; the library counts in 63 bits of ns
 SLICE_S = 0.1  # how long a signal (Ctrl-C) may have to wait for a blocking call
 
 _batch.bind(
@@ -44,6 +45,13 @@ def address(pointer: CData) -> int:
 def text(pointer: CData) -> str:
     """A C string; "" for NULL."""
     return ffi.string(pointer).decode("utf-8", "replace") if pointer else ""
+
+
+def encoded(said: str, what: str) -> bytes:
+    """A str for the library, for which it would end at a NUL."""
+    if "\0" in said:
+        raise InvalidError(f"{what} has a NUL character: {said!r}")
+    return said.encode()
 
 
 def check(status: int, error: CData) -> int:
@@ -91,8 +99,10 @@ class Deadline:
     """A time limit in seconds (None: none) that is spent in slices."""
 
     def __init__(self, timeout: float | None) -> None:
+        if timeout != timeout:
+            raise InvalidError("a timeout is a number of seconds, not nan")
         self.timeout = timeout
-        self.until = None if timeout is None else time.monotonic() + timeout
+        self.until = None if timeout is None or timeout > FOREVER_S else time.monotonic() + timeout
 
     def left(self) -> float | None:
         return None if self.until is None else max(0.0, self.until - time.monotonic())

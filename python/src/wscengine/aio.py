@@ -19,7 +19,7 @@ from ._abi import EventType, State, StopReason
 from ._base import BUFFERED, CallbackErrors, EngineBase, Match, Request, session_closed, start_error, wanted
 from ._core import ffi, lib
 from ._home import HomeLoop, home_loop
-from ._native import NULL, Deadline, address, sized
+from ._native import NULL, Deadline, address, encoded, sized
 from .client import Client
 from .connection import made_connection
 from .errors import ClosedError, Error, ForkedError, InCallbackError, InvalidError, StateError, TimeoutError, error_of
@@ -97,7 +97,7 @@ class Verbs(ConnectionBase):
     async def close(self, code: int = 1000, reason: str = "", timeout: float | None = None) -> None:
         """Closes it with a close frame and waits for the peer's. An engine reconnects afterwards; exit() ends its run."""
         context = Deadline(timeout).context()
-        await self.loop.wait(lib.wsc_connection_close_begin, self._connection, context, code, reason.encode())
+        await self.loop.wait(lib.wsc_connection_close_begin, self._connection, context, code, encoded(reason, "reason"))
 
 
 class Session(Verbs, SessionBase):
@@ -160,7 +160,7 @@ class Engine(EngineBase):
         callback_errors: CallbackErrors = "continue",
         **options: Unpack[EngineOptions],
     ) -> None:
-        if options.get("reader_count", 1) != 1:
+        if options.get("reader_count") not in (None, 1):
             raise InvalidError("reader_count is always 1 with asyncio")
         self._home = home_loop()
         super().__init__(

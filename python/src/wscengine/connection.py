@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ._abi import OPTIONS_BY_KEYWORD
 from ._core import ffi, lib
-from ._native import NULL, Deadline, Loop, call, wait
+from ._native import NULL, Deadline, Loop, call, encoded, wait
 from .errors import Error
 from .options import make_options
 from .session import Response, Verbs
@@ -37,7 +37,7 @@ def made_connection(loop: Loop | None, url: str, options: dict[str, Any]) -> CDa
     if engines:
         raise TypeError("\n".join(f"{o.keyword} is an option of engines" for o in engines))
     made = ffi.new("wsc_connection **")
-    call(lib.wsc_connection_new, loop.c if loop else NULL, url.encode(), make_options(options), made)
+    call(lib.wsc_connection_new, loop.c if loop else NULL, encoded(url, "url"), make_options(options), made)
     if loop is not None:
         loop.use()
     return ffi.gc(made[0], functools.partial(_unref, loop))

@@ -97,7 +97,7 @@ class Engine(EngineBase):
             callback_errors=callback_errors,
             options=dict(options),
         )
-        self._readers = int(options.get("reader_count", 1))
+        self._readers = int(options.get("reader_count") or 1)
         self._crew = _Crew(loop)
         self._starting = threading.Lock()  # one start at a time: each makes threads
         self._callers: set[int] = set()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import _batch
 from ._abi import Initiator, MessageType, Timer
 from ._core import ffi, lib
-from ._native import Deadline, address, call, in_slices, sized, text, wait
+from ._native import Deadline, address, call, encoded, in_slices, sized, text, wait
 from .errors import error_of, take_error
 
 if TYPE_CHECKING:
@@ -261,7 +261,13 @@ class Verbs(ConnectionBase):
 
     def close(self, code: int = 1000, reason: str = "", timeout: float | None = None) -> None:
         """Closes it with a close frame and waits for the peer's. An engine reconnects afterwards; exit() ends its run."""
-        wait(lib.wsc_connection_close_begin, self._connection, Deadline(timeout).context(), code, reason.encode())
+        wait(
+            lib.wsc_connection_close_begin,
+            self._connection,
+            Deadline(timeout).context(),
+            code,
+            encoded(reason, "reason"),
+        )
 
 
 class Session(Verbs, SessionBase):
@@ -297,16 +303,16 @@ class Attempt:
         return text(lib.wsc_attempt_url(self._c))
 
     def set_url(self, url: str) -> None:
-        call(lib.wsc_attempt_set_url, self._c, url.encode())
+        call(lib.wsc_attempt_set_url, self._c, encoded(url, "url"))
 
     def add_header(self, name: str, value: str) -> None:
-        call(lib.wsc_attempt_add_header, self._c, f"{name}: {value}".encode())
+        call(lib.wsc_attempt_add_header, self._c, encoded(f"{name}: {value}", "header"))
 
     def clear_headers(self) -> None:
         lib.wsc_attempt_clear_headers(self._c)
 
     def add_subprotocol(self, name: str) -> None:
-        call(lib.wsc_attempt_add_subprotocol, self._c, name.encode())
+        call(lib.wsc_attempt_add_subprotocol, self._c, encoded(name, "subprotocol"))
 
     def clear_subprotocols(self) -> None:
         lib.wsc_attempt_clear_subprotocols(self._c)
