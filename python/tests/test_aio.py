@@ -327,6 +327,28 @@ def test_exceptions_keep_their_identity_and_follow_the_policy(server, run, caplo
     caplog.clear()
 
 
+def test_a_reply_that_came_before_the_close_is_the_reply(server, run):
+    class Slow(Recorder):
+        async def on_message(self, session, message):
+            await until(lambda: session.closed)
+            await asyncio.sleep(0.3)  # more than the time between two looks of request()
+            super().on_message(session, message)
+
+    def script(connection):
+        connection.recv()
+        connection.send("news")
+        connection.send('{"id": 1}')
+        connection.close()
+
+    async def main():
+        async with aio.Engine(echo.url, client) as engine:
+            assert await engine.request("go", 1, timeout=PATIENCE) == '{"id": 1}'
+
+    echo, client = server(script), Slow()
+    run(main())
+    assert client.messages == ["news"]
+
+
 def test_verbs_inside_callbacks(server, run):
     said = []
 

@@ -316,6 +316,30 @@ def test_a_reply_is_found_by_its_id_among_memoryviews_and_what_no_parser_takes(s
         client.messages.clear()
 
 
+def test_a_reply_that_came_before_the_close_is_the_reply(server):
+    """Also where callbacks are slow, and the end is known before the reply is delivered."""
+
+    class Slow(Recorder):
+        def on_message(self, session, message):
+            until(lambda: session.closed)
+            time.sleep(0.3)  # more than the time between two looks of request()
+            super().on_message(session, message)
+
+    def script(connection):
+        connection.recv()
+        connection.send("news")
+        connection.send('{"id": 1}')
+        connection.close()
+
+    client = Slow()
+    with wscengine.Engine(server(script).url, client) as engine:
+        assert engine.request("go", 1, timeout=PATIENCE) == '{"id": 1}'
+    with wscengine.Engine(server(lambda connection: connection.recv()).url) as engine:
+        with pytest.raises(wscengine.ClosedError, match="has ended"):
+            engine.request("go", 1, timeout=PATIENCE)
+    assert client.messages == ["news"]
+
+
 @pytest.mark.parametrize("kind", ["each", "bulk", "iteration"])
 def test_a_match_that_raises_costs_no_message(server, kind, caplog):
     class Bulk(wscengine.Client):

@@ -277,6 +277,13 @@ class EngineBase(abc.ABC):
         finally:
             lib.wsc_session_unref(found)
 
+    def _gone(self, session: SessionBase) -> bool:
+        """Whether a session has ended and all that came before its end was delivered."""
+        if not session.closed:
+            return False
+        now = self.session
+        return now is None or now.epoch != session.epoch
+
     @property
     def stats(self) -> Stats:
         out = sized("wsc_stats")

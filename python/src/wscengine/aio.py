@@ -344,7 +344,7 @@ class Engine(EngineBase):
                 self._changed.clear()
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), deadline.slice_ns() / 1e9)
-                if not asked.came and session.closed:
+                if self._gone(session) and not asked.came:
                     raise session_closed(session)
                 if not asked.came and deadline.over():
                     raise TimeoutError(f"request: no matching reply within {timeout} s")

@@ -267,7 +267,7 @@ class Engine(EngineBase):
                 check_canceled("request")
                 with self._replied:
                     self._replied.wait_for(lambda: asked.came, deadline.slice_ns() / 1e9)
-                if not asked.came and session.closed:
+                if self._gone(session) and not asked.came:
                     raise session_closed(session)
                 if not asked.came and deadline.over():
                     raise TimeoutError(f"request: no matching reply within {timeout} s")
