@@ -478,6 +478,36 @@ def test_a_callback_that_raises_cancelled_error_does_not_end_the_reading(caplog)
     caplog.clear()
 
 
+def test_a_start_while_the_one_before_is_let_go_of_keeps_its_event_loop():
+    class Slow(AsyncPipe):
+        async def dial(self, url, offer, timeout):
+            try:
+                await super().dial(url, offer, timeout)
+            except asyncio.CancelledError:
+                await asyncio.sleep(0.2)  # cleans up
+                raise
+
+    async def main():
+        pipe = Slow()
+        pipe.hang = ("dial",)
+        engine = aio.Engine("ws://pipe/", Recorder(), adapter=pipe)
+        first = asyncio.create_task(engine.start())
+        await soon(lambda: engine._host.tasks)
+        await asyncio.sleep(0)  # it dials
+        first.cancel()
+        await soon(lambda: engine.state == wscengine.State.STOPPED)
+        assert not first.done()
+        pipe.hang = ()
+        await engine.start()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        engine.exit()
+        await soon(lambda: engine.state == wscengine.State.STOPPED)
+        assert not engine._tasks
+
+    asyncio.run(main())
+
+
 def test_verbs_that_hang_are_cancelled():
     async def main():
         pipe = AsyncPipe()

@@ -234,13 +234,16 @@ class Engine(EngineBase):
         while self.state != State.STOPPED:
             looks -= 1
             if looks == 0:
-                self._tasks.add(asyncio.get_running_loop().create_task(self._rest(-1)))
+                task = asyncio.get_running_loop().create_task(self._rest(-1))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
                 return
             await asyncio.sleep(0.001 if looks > 0 else 0.05)
         if self._host is not None:
             self._host.rest()
+        self._leave()  # before it waits: the next start may come meanwhile
+        if self._host is not None:
             await self._host.join()
-        self._leave()
 
     async def stop(self, timeout: float | None = None) -> None:
         """Calls on_close, closes, and returns when no callback runs or will run. Inside a callback it acts as exit() and returns at once. When
