@@ -342,7 +342,7 @@ static void answer(wsc_engine *e, int type, const wsc_reply *r) {
     struct error_info info = {.status = WSC_ERR_HOST, .cause = wsc_error_ref(r->error ? r->error : e->failure)};
     engine_set_failure(e, error_make(&info, "before_attempt gave up"));
   }
-  if (type == WSC_EVENT_CLOSED && r && r->close_code) answer_close(e, a, r);
+  if (type == WSC_EVENT_CLOSED && r && r->close_code && !e->life.lost) answer_close(e, a, r);
   if (type == WSC_EVENT_READ_ERROR) {
     wsc_error_unref(e->read_error);
     e->read_error = NULL;

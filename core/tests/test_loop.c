@@ -493,6 +493,23 @@ static void a_close_that_may_not_be_sent_is_sent_as_1001(void) {
   }
 }
 
+/* Who returns what he was told, 1006, has done nothing wrong: the session is over, and nothing is sent. */
+static void an_answer_that_is_not_used_is_not_complained_of(void) {
+  struct bed b;
+  set_up(&b);
+  CHECK_EQ(wsc_options_set_int(b.options, WSC_OPT_LOG_LEVEL, WSC_LOG_ERROR), WSC_OK);
+  wsc_event ev = open_it(&b);
+  accept_open(&b, &ev);
+  peer_drop(&b.peer);
+  ev = expect(&b, WSC_EVENT_CLOSED);
+  wsc_reply reply = {.struct_size = sizeof reply, .close_code = ev.close_code};
+  CHECK_EQ(reply.close_code, 1006);
+  wsc_event_done(&ev, &reply);
+  ev = expect(&b, WSC_EVENT_STOPPED); /* no LOG before it */
+  wsc_event_done(&ev, NULL);
+  tear_down(&b);
+}
+
 /* A link that broke is still open as long as what the peer sent before waits to be taken: a send that waits for a session does not try it twice. */
 static void a_send_waits_past_a_session_whose_link_is_broken(void) {
   enum { SENT = 100, LENGTH = 1000 };
@@ -670,6 +687,7 @@ int main(void) {
   a_cancelled_dial_ends_the_start();
   freeing_a_running_engine_cuts_its_run();
   a_close_that_may_not_be_sent_is_sent_as_1001();
+  an_answer_that_is_not_used_is_not_complained_of();
   a_send_waits_past_a_session_whose_link_is_broken();
   a_stop_ends_a_pause_that_was_begun_for_an_event();
   a_session_of_an_earlier_run_has_no_say_in_a_later_one();
