@@ -135,6 +135,7 @@ static void a_close_pulls_the_cork(bool host) {
 
 /* Several writes that wait behind a cork are let in one after the other: nothing but they themselves makes room. */
 static void a_cork_keeps_no_write_waiting(void) {
+  static const char letters[] = "abcd";
   struct bed b;
   wsc_op *ops[4], *dial;
   bed_options(&b);
@@ -147,10 +148,11 @@ static void a_cork_keeps_no_write_waiting(void) {
   bed_ends(dial, WSC_OK);
   wsc_connection_cork(b.k);
   for (int i = 0; i < 4; i++) /* nobody drives the loop meanwhile */
-    CHECK_EQ(wsc_connection_write_begin(b.k, NULL, WSC_TEXT, (const uint8_t *)"abcd" + i, 1, 0, &ops[i], NULL), WSC_OK);
+    CHECK_EQ(wsc_connection_write_begin(b.k, NULL, WSC_TEXT, (const uint8_t *)&letters[i], 1, 0, &ops[i], NULL),
+             WSC_OK);
   CHECK(wsc_op_pending(ops[1]) && wsc_op_pending(ops[3]));
   for (int i = 0; i < 4; i++) bed_ends(ops[i], WSC_OK);
-  for (int i = 0; i < 3; i++) peer_expects(&b.peer, 0x81, "abcd" + i, 1);
+  for (int i = 0; i < 3; i++) peer_expects(&b.peer, 0x81, &letters[i], 1);
   CHECK_EQ(wsc_connection_uncork(b.k, NULL), WSC_OK);
   peer_expects(&b.peer, 0x81, "d", 1);
   wsc_connection_unref(b.k);
