@@ -110,7 +110,7 @@ static void give_back(struct wsc *w) {
 static void finish(struct wsc *w, int exit_code, int close_code) {
   if (w->finishing) return;
   w->finishing = true;
-  w->exit_code = exit_code;
+  if (w->exit_code == 0) w->exit_code = exit_code; /* lines that were lost stay lost */
   w->close_code = close_code;
   if (w->held != NULL) give_back(w);
   /* ERR_STATE: the run ended by itself, and its completion is on its way. */
@@ -287,7 +287,7 @@ static void on_run_over(struct wsc *w, const wsc_event *ev) {
   w->stopped = true;
   if (w->finishing) return;
   w->finishing = true;
-  w->exit_code = reason == WSC_STOPPED_LOST && w->clean_close ? 0 : 1;
+  if (reason != WSC_STOPPED_LOST || !w->clean_close) w->exit_code = 1;
   if (reason == WSC_STOPPED_START_FAILED)
     report_error(&w->settings, &w->out.pending, NULL, wsc_error_message(ev->error));
 }

@@ -1,10 +1,14 @@
 """wsc at a shell: lines in, messages out, and what becomes of it when servers and networks do what they do."""
+import array
 import base64
+import fcntl
 import json
 import shutil
 import signal
 import socket
+import struct
 import subprocess
+import termios
 import time
 
 import pytest
@@ -240,6 +244,29 @@ def upgrade(peer):
     accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
     peer.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                  b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+
+
+def test_lines_lost_with_a_session_make_the_exit_code_1_however_well_it_goes_on(wsc):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        program = wsc("--exit-on-eof", "--socket-send-bytes", 4096, f"ws://127.0.0.1:{server.getsockname()[1]}/")
+        first, _ = server.accept()
+        with first:
+            upgrade(first)
+            program.type((b"x" * 999 + b"\n") * 60)  # more than the sockets hold, less than is queued
+            while array.array("i", fcntl.ioctl(program.process.stdin, termios.FIONREAD, b"\0" * 4))[0] > 0:
+                time.sleep(0.001)
+            first.sendall(b"\x81\x02go")
+            assert program.line() == "go"  # a turn of the loop later: all lines were accepted
+            first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        second, _ = server.accept()
+        with second:
+            upgrade(second)
+            program.end_input()
+            assert second.recv(1) == b"\x88"
+            second.sendall(b"\x88\x02\x03\xe8")
+            assert program.status() == 1
+        assert "accepted for sending were lost" in program.errors
 
 
 def test_a_second_ctrl_c_does_not_wait_for_the_server(wsc):
