@@ -162,8 +162,8 @@ static void check_dial_op(wsc_connection *k, int64_t now) {
     return;
   }
   k->news |= NEWS_DIAL_FAILED;
-  connection_end(k, error_make(&(struct error_info){.status = due}, "%s: dial %s", k->url.shown,
-                               due == WSC_ERR_TIMEOUT ? "timed out" : "was canceled"));
+  connection_end(k, error_make(&(struct error_info){.status = due}, "%s: dial %s while %s", k->url.shown,
+                               due == WSC_ERR_TIMEOUT ? "timed out" : "was canceled", dial_step_name(k->state)));
 }
 
 static void run_open(wsc_connection *k, uint32_t why, int64_t now) {

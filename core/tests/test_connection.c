@@ -225,6 +225,7 @@ static void verbs_before_the_dial_and_a_second_dial_are_refused(bool host) {
 static void a_dial_can_be_cancelled_timed_out_and_tried_again(bool host) {
   struct bed b;
   wsc_op *op;
+  wsc_error *e = NULL;
   bed_options(&b);
   bed_set(&b, WSC_OPT_CONNECT_TIMEOUT_MS, 300);
   bed_make(&b, host);
@@ -235,10 +236,11 @@ static void a_dial_can_be_cancelled_timed_out_and_tried_again(bool host) {
   peer_drop(&b.peer);
 
   wsc_context c = {.struct_size = sizeof c, .deadline_ns = wsc_now_ns() + 20 * NS_PER_MS};
-  CHECK_EQ(wsc_connection_dial(b.k, &c, NULL), WSC_ERR_TIMEOUT); /* the caller's limit */
+  CHECK_EQ(wsc_connection_dial(b.k, &c, &e), WSC_ERR_TIMEOUT); /* the caller's limit */
+  CHECK_HAS(wsc_error_message(e), "dial timed out while ");
+  wsc_error_unref(e);
   peer_accept_tcp(&b.peer);
   peer_drop(&b.peer);
-  wsc_error *e = NULL;
   CHECK_EQ(wsc_connection_dial(b.k, NULL, &e), WSC_ERR_TIMEOUT); /* the option's */
   CHECK_HAS(wsc_error_message(e), "300 ms");
   CHECK_HAS(wsc_error_message(e), "upgrade");
