@@ -300,6 +300,30 @@ def test_memoryviews_outlive_the_engine_and_await_their_callbacks(server, run):
     assert [bytes(view) for view in kept] == [b"one", b"two", b""] and all(view.readonly for view in kept)
 
 
+@pytest.mark.parametrize("kind", ["bulk", "iteration"])
+def test_memoryviews_are_also_what_lists_and_iteration_give(server, run, kind):
+    class Bulk(wscengine.Client):
+        def on_messages(self, session, messages):
+            seen.extend(messages)
+
+    sent, seen = [str(i) for i in range(5000)], []
+
+    async def main():
+        async with aio.Engine(echo.url, Bulk() if kind == "bulk" else None, memoryviews=True) as engine:
+            await engine.send_many(sent)
+            if kind == "iteration":
+                async for view in engine:
+                    seen.append(view)
+                    if len(seen) == len(sent):
+                        break
+            await until(lambda: len(seen) == len(sent))
+
+    echo = server()
+    run(main())
+    assert [bytes(view).decode() for view in seen] == sent and isinstance(seen[0], memoryview)
+    seen.clear()
+
+
 def test_exceptions_keep_their_identity_and_follow_the_policy(server, run, caplog):
     mine = KeyError("mine")
 

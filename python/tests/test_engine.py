@@ -149,6 +149,22 @@ def test_memoryviews_outlive_the_engine_and_are_read_only(server):
     client.messages.clear()
 
 
+@pytest.mark.parametrize("kind", ["bulk", "iteration"])
+def test_memoryviews_are_also_what_lists_and_iteration_give(server, kind):
+    class Bulk(wscengine.Client):
+        def on_messages(self, session, messages):
+            seen.extend(messages)
+
+    sent, seen = [str(i) for i in range(5000)], []
+    with wscengine.Engine(server().url, Bulk() if kind == "bulk" else None, memoryviews=True) as engine:
+        engine.send_many(sent)
+        if kind == "iteration":
+            seen += [view for _, view in zip(sent, engine, strict=False)]
+        until(lambda: len(seen) == len(sent))
+    assert [bytes(view).decode() for view in seen] == sent and isinstance(seen[0], memoryview)
+    seen.clear()
+
+
 @pytest.mark.parametrize("views", [False, True])
 @pytest.mark.parametrize("size", [10, 1000])
 def test_a_read_inside_a_callback_takes_the_next_message(server, views, size):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import functools
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
@@ -376,6 +377,12 @@ class EngineBase(abc.ABC):
             records = lib.wsc_batch_records(batch, NULL)
             moved = {ev.records[i].offset: records[i].offset for i in range(ev.count)}
         return memoryview(ffi.buffer(arena, length[0])).toreadonly(), moved
+
+    def _collect(self, ev: CData, reply: CData, most: int) -> list[Any]:
+        """Up to so many messages of a batch at once."""
+        if self._views:
+            return [message for _, message in itertools.islice(self._messages(ev, reply), most)]
+        return _batch.collect(address(ev), address(reply), self._raw, most)
 
     def _shown(self, messages: list[Message]) -> list[Any]:
         """Messages of an adapter, as the user wants them."""

@@ -480,7 +480,6 @@ class Engine(EngineBase):
             lib.wsc_event_leave(ev)
 
     def _deliver(self, ev: CData, session: Any) -> Any:
-        at = address(ev)
         while True:
             try:
                 if (self._views or self._trace is not None) and not self._bulk:
@@ -490,7 +489,7 @@ class Engine(EngineBase):
                             if inspect.isawaitable(result):
                                 yield result
                     return
-                messages = _batch.collect(at, self._reply_at, self._raw, self._most)
+                messages = self._collect(ev, self._reply, self._most)
                 if not messages:
                     return
                 if self._requests:
@@ -510,7 +509,7 @@ class Engine(EngineBase):
         while True:
             room = BUFFERED - len(self._buffer)
             if room > 0:
-                messages = _batch.collect(address(ev), self._reply_at, self._raw, room)
+                messages = self._collect(ev, self._reply, room)
                 self._buffer.extend(m for m in messages if not (self._requests and self._asked(m)))
                 self._changed.set()
                 if self._reply.consumed >= ev.count or not messages:

@@ -299,7 +299,7 @@ class Engine(EngineBase):
             with self._buffered:
                 room = BUFFERED - len(self._buffer)
                 if room > 0:
-                    messages = _batch.collect(address(ev), address(reply), self._raw, room)
+                    messages = self._collect(ev, reply, room)
                     if self._requests:
                         messages = [m for m in messages if not self._asked(m)]
                     self._buffer.extend(messages)
@@ -431,7 +431,7 @@ class Engine(EngineBase):
         if self._iterated:
             self._keep(ev, reply)
         elif self._bulk:
-            messages = _batch.collect(address(ev), address(reply), self._raw, _ALL)
+            messages = self._collect(ev, reply, _ALL)
             if self._requests:
                 messages = [m for m in messages if not self._asked(m)]
             if messages:
