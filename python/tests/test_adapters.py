@@ -368,6 +368,14 @@ def test_an_adapter_has_one_engine_at_a_time():
         wscengine.Engine("ws://host/", adapter="pipe")
 
 
+def test_a_start_that_was_refused_for_its_timeout_does_not_keep_the_adapter():
+    pipe = Pipe()
+    with pytest.raises(wscengine.InvalidError):
+        engine_on(pipe, Recorder()).start(float("nan"))
+    with engine_on(pipe, Recorder()):
+        pass
+
+
 def test_one_that_lacks_a_verb_is_refused_when_it_is_made():
     class Half(adapters.Adapter):
         def dial(self, url, offer, timeout):

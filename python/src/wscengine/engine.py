@@ -145,13 +145,14 @@ class Engine(EngineBase):
     def _start(self, timeout: float | None) -> None:
         if self.state != State.STOPPED:
             raise StateError("start: the engine is running already")
+        context = self._start_context(timeout)
         self._interrupt = None
         if self._host is not None:
             self._host.engage()
         crew = self._crew = _Crew(self._loop)
         try:
             self._spawn(crew)
-            wait(lib.wsc_engine_start_begin, self._c, self._start_context(timeout))
+            wait(lib.wsc_engine_start_begin, self._c, context)
         except (StateError, InvalidError, ForkedError):  # nothing has begun
             self._dismiss(crew)
             raise

@@ -273,8 +273,8 @@ class Verbs(ConnectionBase):
 class Session(Verbs, SessionBase):
     """One connection of an engine, from on_open to on_close. Any thread may use it; when it is over its sends raise ClosedError.
 
-    id: a UUID · epoch: 1, 2, 3 … of an engine, across its runs · received_ns: when the message of this on_message, or the last that was read, came from the socket (Unix
-    time, ns)."""
+    id: a UUID · epoch: 1, 2, 3 … of an engine, across its runs · received_ns: when the message of this on_message, or the last that was read, came
+    from the socket (Unix time, ns)."""
 
     __slots__ = ()
 
