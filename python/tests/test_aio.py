@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import os
 import ssl
@@ -116,6 +117,36 @@ def test_callbacks_that_are_coroutines_are_awaited_one_after_another(server, run
     echo = server()
     run(main())
     assert seen == [str(i) for i in range(50)]
+
+
+@pytest.mark.parametrize("kind", ["decorated", "object"])
+def test_what_only_looks_like_a_plain_callback_is_awaited(server, run, kind):
+    seen = []
+
+    def decorated(function):
+        return functools.wraps(function)(lambda *arguments: function(*arguments))
+
+    class Decorated(wscengine.Client):
+        @decorated
+        async def on_message(self, session, message):
+            await asyncio.sleep(0)
+            seen.append(message)
+
+    class Object:
+        async def __call__(self, session, message):
+            await asyncio.sleep(0)
+            seen.append(message)
+
+    class Holder(wscengine.Client):
+        on_message = Object()
+
+    async def main():
+        async with aio.Engine(echo.url, Decorated() if kind == "decorated" else Holder()) as engine:
+            await engine.send("x")
+            await until(lambda: seen)
+
+    echo = server()
+    run(main())
 
 
 def test_bulk_and_raw_text(server, run):

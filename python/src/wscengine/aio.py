@@ -40,6 +40,12 @@ __all__ = ["Connection", "Engine", "Session"]
 _inside: ContextVar[list[Engine]] = ContextVar("wscengine_inside", default=[])  # noqa: B039 - nobody changes that one
 
 
+def _may_await(function: Any) -> bool:
+    """Whether what it gives is to be awaited: of an `async def`, also behind a decorator (functools.wraps), or of an object that is called as one."""
+    inner = inspect.unwrap(function)
+    return any(map(inspect.iscoroutinefunction, (inner, type(inner).__call__)))
+
+
 def _swept(failure: BaseException, unknown: bool = False) -> bool:
     """Whether this task was cancelled, as all are at the end of the event loop; else it is a callback's own CancelledError. unknown: CPython 3.10
     cannot say."""
@@ -174,7 +180,7 @@ class Engine(EngineBase):
             options=dict(options),
         )
         self._home.engines[address(self._c)] = self
-        self._awaits = inspect.iscoroutinefunction(self.client.on_message)
+        self._awaits = _may_await(self.client.on_message)
         self._tasks: set[asyncio.Task[None]] = set()
         self._buffer: deque[Message] = deque()
         self._changed = asyncio.Event()
