@@ -2,7 +2,10 @@
 do wrong, and what only Python has."""
 
 import asyncio
+import contextlib
 import queue
+import re
+import socket
 import threading
 from http import HTTPStatus
 
@@ -12,6 +15,7 @@ from conftest import PATIENCE, drain, until
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from websockets.utils import accept_key
 from wscengine import adapters, aio, otel
 from wscengine.adapters.websockets import AsyncWebsocketsAdapter, WebsocketsAdapter
 
@@ -584,6 +588,51 @@ def test_the_library_below_is_there_for_what_only_it_has(server):
         until(lambda: closed)
     assert seen == ["mine"] and got == [("hi", "websockets.sync.client")]
     assert closed[0].code == 1009 and closed[0].initiator == wscengine.Initiator.LOCAL
+
+
+def test_a_peer_that_takes_nothing_holds_up_no_reconnect():
+    """The library's send has no timeout, and its close waits for it."""
+    held = []
+
+    def shake_hands(listener):
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(listener.accept()[0])
+                request = b""
+                while b"\r\n\r\n" not in request:
+                    request += held[-1].recv(4096)
+                answer = accept_key(re.search(r"(?i)sec-websocket-key: (\S+)", request.decode())[1])
+                lines = (
+                    "HTTP/1.1 101 X",
+                    "Upgrade: websocket",
+                    "Connection: Upgrade",
+                    f"Sec-WebSocket-Accept: {answer}",
+                )
+                held[-1].sendall("".join(f"{line}\r\n" for line in (*lines, "")).encode())
+
+    def send(ended):
+        with contextlib.suppress(wscengine.ClosedError):
+            engine.send(b"x" * 50_000_000)
+        ended.append(True)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=shake_hands, args=(listener,))
+        server.start()
+        url, client, ended = f"ws://127.0.0.1:{listener.getsockname()[1]}/", Recorder(), []
+        engine = wscengine.Engine(url, client, adapter=WebsocketsAdapter(), close_timeout=0.3, stable_after=0)
+        engine.start()
+        sender = threading.Thread(target=send, args=(ended,))
+        sender.start()
+        until(engine._host.writing.locked)
+        engine.restart()
+        until(lambda: client.of("open") == [False, True])
+        sender.join()
+        engine.stop()
+        listener.shutdown(socket.SHUT_RDWR)
+        server.join()
+    for connection in held:
+        connection.close()
+    assert ended
 
 
 def test_a_server_that_is_none_is_named_without_the_password(server):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -142,7 +143,15 @@ class WebsocketsAdapter(Adapter):
     def close(self, code: int, reason: str, timeout: float) -> None:
         conn, self._conn = _open(self._conn), None
         conn.close_timeout = timeout
-        conn.close(code, reason)
+        cut = threading.Timer(
+            timeout, self.abort
+        )  # a send to a peer that takes nothing has the library's lock, and close() would wait for it
+        cut.daemon = True
+        cut.start()
+        try:
+            conn.close(code, reason)
+        finally:
+            cut.cancel()
         _answered(conn)
 
     def abort(self) -> None:
