@@ -6,7 +6,7 @@ import enum
 from typing import NamedTuple, TypedDict
 
 ABI_VERSION = "0.1.0"
-ABI_HASH = "e371353c468291433cbb689ea9ecae4e3dbfb2a453dabadc69bc72e9190a616a"
+ABI_HASH = "700d90594d8fcdc6206f475e72969cd8977b62d2cc383f082feb3ce8aed1c3ab"
 
 
 class Status(enum.IntEnum):

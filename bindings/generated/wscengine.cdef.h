@@ -521,6 +521,7 @@ const wsc_response *wsc_error_response(const wsc_error *e);
 int wsc_connection_new(wsc_loop *loop, const char *url, const wsc_options *o, wsc_connection **out, wsc_error **err);
 wsc_connection *wsc_connection_ref(wsc_connection *k);
 void wsc_connection_unref(wsc_connection *k);
+int wsc_close_check(int code, const char *reason, wsc_error **err);
 int wsc_connection_dial(wsc_connection *k, const wsc_context *c, wsc_error **err);
 int wsc_connection_dial_begin(wsc_connection *k, const wsc_context *c, uint64_t token, wsc_op **op, wsc_error **err);
 int wsc_connection_read(wsc_connection *k, const wsc_context *c, wsc_message *out, wsc_error **err);

@@ -463,7 +463,7 @@ int wsc_connection_ping(wsc_connection *k, const wsc_context *c, int64_t *rtt_ns
   return r;
 }
 
-static int check_close(int code, const char *reason, wsc_error **err) {
+int wsc_close_check(int code, const char *reason, wsc_error **err) {
   if (!frame_close_code_ok(code))
     return error_set(err, WSC_ERR_INVALID, "close: code %d may not be sent; use 1000, 1001 ... or 3000-4999", code);
   size_t n = reason ? strlen(reason) : 0;
@@ -476,7 +476,7 @@ static int check_close(int code, const char *reason, wsc_error **err) {
 int wsc_connection_close_begin(wsc_connection *k, const wsc_context *c, int code, const char *reason, uint64_t token,
                                wsc_op **out, wsc_error **err) {
   int r = usable(k, "close", err);
-  if (r || (r = check_close(code, reason, err))) return r;
+  if (r || (r = wsc_close_check(code, reason, err))) return r;
   wsc_op *op;
   if ((r = begin(k, OP_CLOSE, c, token, &op, err))) return r;
   pthread_mutex_lock(&k->lock);

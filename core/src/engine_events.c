@@ -11,13 +11,11 @@
 #include "callback.h"
 #include "engine.h"
 #include "error.h"
-#include "frame.h"
 #include "mem.h"
 #include "os.h"
 #include "sized.h"
-#include "utf8.h"
 
-#include <string.h>
+#include <stdio.h>
 
 enum { CONTROL_PAUSE = 1, CONTROL_OVER = 2 };
 static const uint32_t SEIZED = UINT32_C(0x80000000);
@@ -316,16 +314,15 @@ void engine_batch_taken(wsc_engine *e, struct wsc_batch *b) {
 
 /* What OnClose wants to be sent, unless that would break the protocol: then it is as if it had said nothing. */
 static void answer_close(wsc_engine *e, struct engine_answer *a, const wsc_reply *r) {
-  const char *reason = r->close_reason ? r->close_reason : "";
-  size_t n = strlen(reason);
-  if (!frame_close_code_ok(r->close_code) || n >= sizeof a->close_reason || !utf8_valid((const uint8_t *)reason, n)) {
+  wsc_error *bad = NULL;
+  if (wsc_close_check(r->close_code, r->close_reason, &bad) != WSC_OK) {
     engine_log(e, WSC_LOG_ERROR, "engine", e->session ? e->session->id : "",
-               "on_close answered with a close that may not be sent (code %d, %zu bytes of reason); 1001 is sent",
-               r->close_code, n);
+               "on_close's answer is not sent, but 1001: %s", wsc_error_message(bad));
+    wsc_error_unref(bad);
     return;
   }
   a->close_code = r->close_code;
-  memcpy(a->close_reason, reason, n);
+  snprintf(a->close_reason, sizeof a->close_reason, "%s", r->close_reason ? r->close_reason : "");
 }
 
 static void answer(wsc_engine *e, int type, const wsc_reply *r) {

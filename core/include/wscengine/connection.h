@@ -76,6 +76,11 @@ WSC_API int wsc_connection_new(wsc_loop *loop, const char *url, const wsc_option
 WSC_API wsc_connection *wsc_connection_ref(wsc_connection *k);
 WSC_API void wsc_connection_unref(wsc_connection *k);
 
+/* Whether a close message may be sent: code 1000-1003, 1007-1014 or 3000-4999, reason (NULL: none) of at most 123 bytes of UTF-8 (RFC 6455
+ * sections 5.5.1 and 7.4). Closes and on_close's answers are judged by it; so a host can judge for an adapter.
+ * owns: *err is the caller's · threads: any · blocks: no · errors: WSC_ERR_INVALID, which says what is wrong */
+WSC_API int wsc_close_check(int code, const char *reason, wsc_error **err);
+
 /* The verbs; each is its _begin form plus wsc_op_wait, so the blocking forms lend their thread to the loop.
  * A _begin that returns an error begins nothing and posts no completion; *op may be NULL when only the event is wanted.
  *

@@ -6,7 +6,7 @@ package abi
 // The ABI these constants were read from.
 const (
 	Version = "0.1.0"
-	Hash    = "e371353c468291433cbb689ea9ecae4e3dbfb2a453dabadc69bc72e9190a616a"
+	Hash    = "700d90594d8fcdc6206f475e72969cd8977b62d2cc383f082feb3ce8aed1c3ab"
 )
 
 // What a call of the C library returned.

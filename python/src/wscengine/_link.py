@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 from ._abi import OPTIONS_BY_KEYWORD, EventType, Initiator, State, Status, Timer
 from ._base import without_password
 from ._core import ffi, lib
-from ._native import NULL, text
+from ._native import NULL, call, encoded, text
 from .adapters import Offer
-from .errors import ClosedError, Error, ForkedError, InvalidError, StateError, class_of, described, said_by
+from .errors import ClosedError, Error, ForkedError, StateError, class_of, described, said_by
 from .session import Close, Message, Response, payload_of
 
 if TYPE_CHECKING:
@@ -485,14 +485,6 @@ def outgoing(data: Any) -> Message:
     return data if isinstance(data, str) else payload
 
 
-def check_close(code: int, reason: str) -> None:
-    """RFC 6455 sections 5.5.1 and 7.4."""
-    if not 1000 <= code <= 4999 or code in (1004, 1005, 1006) or 1014 < code < 3000:
-        raise InvalidError(f"close: code {code} cannot be sent")
-    if len(reason.encode()) > 123:
-        raise InvalidError(f"close: the reason has {len(reason.encode())} bytes, at most 123 can be sent")
-
-
 class HostSession:
     """What a session is where the connection is an adapter's; mixed into Session."""
 
@@ -539,5 +531,5 @@ class HostSession:
     def _closing(self, code: int, reason: str) -> None:
         """The user is about to close it."""
         self._host.usable(self._link, "close")
-        check_close(code, reason)
+        call(lib.wsc_close_check, code, encoded(reason, "reason"))
         self._link.own_close, self._link.closed = (code, reason), True
