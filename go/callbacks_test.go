@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -161,4 +163,27 @@ func TestACallbackThatEndsItsGoroutineHasReturned(t *testing.T) {
 			receive(t, e.Done())
 		})
 	}
+}
+
+func TestOnOpenWithoutATimeoutMayReadAndPing(t *testing.T) {
+	everyAdapter(t, func(t *testing.T, conn adapterI) {
+		e := newEngine(t, echo(t), conn, &client{
+			onOpen: func(ctx context.Context, c adapterI, _ context.CancelFunc, _ bool) error {
+				_, limited := ctx.Deadline()
+				require.False(t, limited)
+				require.NoError(t, c.Write(ctx, wsadapters.Text, []byte("x")))
+				_, msg, err := c.Read(ctx)
+				require.NoError(t, err)
+				require.Equal(t, "x", string(msg))
+				return c.Ping(ctx)
+			},
+		}, func(o *optionsT) { o.OnOpenTimeoutMs = 0 })
+		require.NoError(t, e.Start(within(t)))
+		for _, after := range []time.Duration{100 * 365 * 24 * time.Hour, math.MaxInt64} {
+			far, cancel := context.WithTimeout(context.Background(), after)
+			require.NoError(t, conn.Ping(far), "a deadline in %s", after)
+			cancel()
+		}
+		require.NoError(t, e.Stop(within(t)))
+	})
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math"
 	"net/http"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/wscengine/wscengine/go/internal/abi"
@@ -81,11 +79,12 @@ func (e *WebsocketEngine) onOpen(ev *core.Event) {
 
 // openContext ends with what ends OnOpen: the session, the timeout and, in a start, Start's own context.
 func (e *WebsocketEngine) openContext(r *run, s *session) (context.Context, context.CancelFunc) {
-	timeout := time.Duration(math.MaxInt64)
+	ctx, cancel := s.values, context.CancelFunc(nil)
 	if e.opts.openTimeoutMs > 0 {
-		timeout = milliseconds(e.opts.openTimeoutMs)
+		ctx, cancel = context.WithTimeout(ctx, milliseconds(e.opts.openTimeoutMs))
+	} else {
+		ctx, cancel = context.WithCancel(ctx)
 	}
-	ctx, cancel := context.WithTimeout(s.values, timeout)
 	if !r.opening.Load() {
 		return ctx, cancel
 	}

@@ -8,6 +8,7 @@ import "C"
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 	"unsafe"
 )
@@ -73,8 +74,11 @@ func limit(ctx context.Context) *C.wsc_context {
 	if !ok {
 		return nil
 	}
-	at := int64(C.wsc_now_ns()) + int64(time.Until(deadline))
-	return &C.wsc_context{struct_size: C.sizeof_wsc_context, deadline_ns: C.int64_t(max(at, 1))}
+	now, left := int64(C.wsc_now_ns()), int64(time.Until(deadline))
+	if left > math.MaxInt64-now { // beyond what C's clock can say
+		return nil
+	}
+	return &C.wsc_context{struct_size: C.sizeof_wsc_context, deadline_ns: C.int64_t(max(now+left, 1))}
 }
 
 // ended is the error of a call whose context has ended.
