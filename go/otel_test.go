@@ -3,8 +3,11 @@ package wscengine_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel"
@@ -186,5 +189,25 @@ func TestADecoratedAdapterTellsOnce(t *testing.T) {
 			}
 		}
 		require.Equal(t, 1, count)
+	})
+}
+
+func TestATracedEngineIsCollected(t *testing.T) {
+	everyAdapter(t, func(t *testing.T, conn adapterI) {
+		u, provider := echo(t), sdk.NewTracerProvider(sdk.WithSyncer(tracetest.NewNoopExporter()))
+		const engines = 10
+		var collected atomic.Int32
+		for range engines {
+			c := &client{}
+			runtime.AddCleanup(c, func(n *atomic.Int32) { n.Add(1) }, &collected)
+			e, err := wscengine.NewWebsocketEngine(u, conn, c, nil, provider)
+			require.NoError(t, err)
+			require.NoError(t, e.Start(within(t)))
+			require.NoError(t, e.Stop(within(t)))
+		}
+		require.Eventually(t, func() bool {
+			runtime.GC()
+			return collected.Load() >= engines-1 // the stack may still hold one
+		}, 20*time.Second, time.Millisecond)
 	})
 }

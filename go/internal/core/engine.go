@@ -32,7 +32,7 @@ type Engine struct {
 	handler Handler
 	control *uint32
 	given   givenErrors
-	tracer  *tracer
+	tracer  Tracer
 }
 
 // NewEngine judges URL and settings, and starts nothing. tracer may be nil.
@@ -46,19 +46,17 @@ func NewEngine(url string, s *Settings, handler Handler, t Tracer) (*Engine, err
 		return nil, err
 	}
 	defer C.wsc_options_free(o)
-	made := &Engine{number: l.numbers.Add(1), loop: l, handler: handler}
-	if t != nil {
-		made.tracer = newTracer(t, o)
-	}
+	made := &Engine{number: l.numbers.Add(1), loop: l, handler: handler, tracer: t}
+	made.trace(o)
 	text := cString(url)
 	defer C.free(unsafe.Pointer(text))
 	var e *C.wsc_error
 	if err := taken(C.shim_engine_new(text, C.uintptr_t(made.number), o, &made.c, &e), &e, nil); err != nil {
-		made.tracer.drop()
+		traced.Delete(made.number)
 		return nil, err
 	}
 	made.control = (*uint32)(unsafe.Pointer(C.wsc_engine_control(made.c)))
-	runtime.AddCleanup(made, free, owned{made.c, made.tracer})
+	runtime.AddCleanup(made, free, owned{made.c, made.number})
 	if err := taken(C.wsc_loop_add(l.c, made.c), new(*C.wsc_error), nil); err != nil {
 		return nil, err
 	}
@@ -68,12 +66,12 @@ func NewEngine(url string, s *Settings, handler Handler, t Tracer) (*Engine, err
 // owned is what an engine that nobody can reach any more leaves behind.
 type owned struct {
 	c      *C.wsc_engine
-	tracer *tracer
+	number uintptr
 }
 
 func free(o owned) {
 	C.wsc_engine_free(o.c)
-	o.tracer.drop()
+	traced.Delete(o.number)
 }
 
 // Attach makes the events of a run reach the handler; Detach ends that, when the run has.

@@ -5,9 +5,9 @@ import "C"
 
 import (
 	"sync"
-	"sync/atomic"
 	"time"
 	"unsafe"
+	"weak"
 )
 
 // Attribute is a span's; Value is an int64, a bool or a string.
@@ -25,30 +25,25 @@ type Tracer interface {
 	End(span uintptr, at time.Time, status int, err error)
 }
 
-// tracer is a Tracer that C knows by its number.
-type tracer struct{ number uintptr }
+// traced is the engines with a tracer, by their numbers, which C has in the tracer's place. It keeps none of them: what tells an engine's spans to
+// its Tracer refers to the engine, as a rule.
+var traced sync.Map // number -> weak.Pointer[Engine]
 
-var (
-	tracers       sync.Map // number -> Tracer
-	tracersNumber atomic.Uintptr
-)
-
-func newTracer(t Tracer, o *C.wsc_options) *tracer {
-	made := &tracer{number: tracersNumber.Add(1)}
-	tracers.Store(made.number, t)
-	C.shim_set_tracer(o, C.uintptr_t(made.number))
-	return made
-}
-
-func (t *tracer) drop() {
-	if t != nil {
-		tracers.Delete(t.number)
+func (e *Engine) trace(o *C.wsc_options) {
+	if e.tracer != nil {
+		traced.Store(e.number, weak.Make(e))
+		C.shim_set_tracer(o, C.uintptr_t(e.number))
 	}
 }
 
+// tracerOf is an engine's as long as somebody has the engine.
 func tracerOf(number C.uintptr_t) Tracer {
-	if found, ok := tracers.Load(uintptr(number)); ok {
-		return found.(Tracer)
+	found, ok := traced.Load(uintptr(number))
+	if !ok {
+		return nil
+	}
+	if e := found.(weak.Pointer[Engine]).Value(); e != nil {
+		return e.tracer
 	}
 	return nil
 }
