@@ -187,3 +187,27 @@ func TestOnOpenWithoutATimeoutMayReadAndPing(t *testing.T) {
 		require.NoError(t, e.Stop(within(t)))
 	})
 }
+
+func TestStopEndsTheReadOfWhoHoldsTheMutex(t *testing.T) {
+	everyAdapter(t, func(t *testing.T, conn adapterI) {
+		views, reads, failed := make(chan adapterI, 1), make(chan struct{}), make(chan error, 1)
+		e := newEngine(t, echo(t), conn, &client{
+			onOpen: func(_ context.Context, c adapterI, _ context.CancelFunc, _ bool) error {
+				views <- c
+				return nil
+			},
+		}, nil)
+		require.NoError(t, e.Start(within(t)))
+		view := receive(t, views)
+		go func() {
+			e.GetReadMutex().Lock()
+			defer e.GetReadMutex().Unlock()
+			close(reads)
+			_, _, err := view.Read(context.Background())
+			failed <- err
+		}()
+		receive(t, reads)
+		require.NoError(t, e.Stop(within(t)))
+		require.ErrorIs(t, receive(t, failed), net.ErrClosed)
+	})
+}

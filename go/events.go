@@ -131,9 +131,6 @@ func (e *WebsocketEngine) onReadError(ev *core.Event) {
 func (e *WebsocketEngine) onClose(ev *core.Event) {
 	s := e.session.Load()
 	s.end()
-	if s.link != nil {
-		s.link.closing()
-	}
 	var answer *wsclient.CloseMessageDetails
 	s.closed.Store(ev.Close())
 	details := closeDetails(s.closed.Load())
@@ -151,6 +148,9 @@ func (e *WebsocketEngine) onClose(ev *core.Event) {
 		ev.Closed(int(answer.CloseReason), answer.CloseMessage)
 	}()
 	e.held(ev, s.ctx, func(ctx context.Context) {
+		if s.link != nil {
+			s.link.closing() // not before: who held the mutex must see that his read fails
+		}
 		answer = e.client.OnClose(ctx, s.conn, &e.readMutex, details)
 	})
 }
