@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -210,4 +211,64 @@ func TestStopEndsTheReadOfWhoHoldsTheMutex(t *testing.T) {
 		require.NoError(t, e.Stop(within(t)))
 		require.ErrorIs(t, receive(t, failed), net.ErrClosed)
 	})
+}
+
+func TestStopEndsTheContextsOfCallbacksThatAreNoSessionsYet(t *testing.T) {
+	for name, made := range adapters {
+		for _, where := range []string{"open", "open again", "before attempt", "restart error"} {
+			t.Run(name+"/"+where, func(t *testing.T) {
+				dead, err := net.Listen("tcp", "127.0.0.1:0")
+				require.NoError(t, err)
+				_ = dead.Close()
+				c := &patient{where: where, entered: make(chan struct{}, 1), nowhere: "ws://" + dead.Addr().String() + "/"}
+				e := newEngine(t, echo(t), made(), c, nil)
+				started := make(chan error, 1)
+				go func() { started <- e.Start(context.Background()) }()
+				receive(t, c.entered)
+				require.NoError(t, e.Stop(within(t)))
+				require.Equal(t, where == "open", receive(t, started) != nil)
+			})
+		}
+	}
+}
+
+// patient waits in one of its callbacks until that callback's context ends.
+type patient struct {
+	client
+	where, nowhere string
+	entered        chan struct{}
+	attempts       int
+}
+
+func (p *patient) wait(ctx context.Context, where string) {
+	if where == p.where {
+		p.entered <- struct{}{}
+		<-ctx.Done()
+	}
+}
+
+func (p *patient) BeforeAttempt(ctx context.Context, a wsclient.Attempt) error {
+	if p.attempts++; p.attempts == 1 {
+		return nil
+	}
+	p.wait(ctx, "before attempt")
+	if p.where == "restart error" {
+		return a.SetURL(p.nowhere)
+	}
+	return nil
+}
+
+func (p *patient) OnOpen(ctx context.Context, _ *http.Response, conn adapterI, _ *sync.Mutex, _ context.CancelFunc, restarting bool) error {
+	if p.wait(ctx, "open"); restarting {
+		p.wait(ctx, "open again")
+	}
+	return conn.Write(ctx, wsadapters.Text, []byte("x"))
+}
+
+func (p *patient) OnMessage(_ context.Context, _ adapterI, _ *sync.Mutex, restart, _ context.CancelFunc, _ string, _ wsadapters.MessageType, _ []byte) {
+	restart()
+}
+
+func (p *patient) OnRestartError(ctx context.Context, _ context.CancelFunc, _ error, _ int) {
+	p.wait(ctx, "restart error")
 }

@@ -286,7 +286,7 @@ func (e *WebsocketEngine) Stop(ctx context.Context) error {
 	if r := e.run.Load(); e.core.Load().State() == abi.StateStopped && !r.opening.Load() {
 		return badState("stop", errNotStarted)
 	}
-	e.run.Load().stopping.Store(true)
+	e.run.Load().stop()
 	return e.tracing.Load().stop(ctx, e.core.Load().Stop)
 }
 

@@ -77,19 +77,18 @@ func (e *WebsocketEngine) onOpen(ev *core.Event) {
 	})
 }
 
-// openContext ends with what ends OnOpen: the session, the timeout and, in a start, Start's own context.
+// openContext ends with what ends OnOpen: Stop, the timeout and, in a start, Start's own context.
 func (e *WebsocketEngine) openContext(r *run, s *session) (context.Context, context.CancelFunc) {
-	ctx, cancel := s.values, context.CancelFunc(nil)
+	ctx, free := s.values, context.CancelFunc(func() {})
 	if e.opts.openTimeoutMs > 0 {
-		ctx, cancel = context.WithTimeout(ctx, milliseconds(e.opts.openTimeoutMs))
-	} else {
-		ctx, cancel = context.WithCancel(ctx)
+		ctx, free = context.WithTimeout(ctx, milliseconds(e.opts.openTimeoutMs))
 	}
-	if !r.opening.Load() {
-		return ctx, cancel
+	ctx, cancel := r.attempting(ctx)
+	stop := func() bool { return true }
+	if r.opening.Load() {
+		stop = context.AfterFunc(r.starting, cancel)
 	}
-	stop := context.AfterFunc(r.starting, cancel)
-	return ctx, func() { stop(); cancel() }
+	return ctx, func() { stop(); cancel(); free() }
 }
 
 // leave ends what the user may still do with a session.
@@ -179,7 +178,7 @@ func (e *WebsocketEngine) onCloseError(ev *core.Event) {
 
 func (e *WebsocketEngine) onRestartError(ev *core.Event) {
 	r := e.run.Load()
-	ctx, cancel := context.WithCancel(r.ctx)
+	ctx, cancel := r.attempting(r.ctx)
 	defer cancel()
 	err := e.core.Load().Error(ev)
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -213,7 +212,9 @@ func (a attempt) SetRetryDelayMs(ms int64)           { a.SetRetryDelay(ms) }
 
 func (e *WebsocketEngine) beforeAttempt(ev *core.Event) {
 	a, err := ev.Attempt(), errGoexit
+	ctx, cancel := e.run.Load().attempting(e.run.Load().ctx)
 	defer func() {
+		cancel()
 		a.Forget()
 		if err != nil {
 			e.core.Load().Refuse(ev, err)
@@ -221,7 +222,7 @@ func (e *WebsocketEngine) beforeAttempt(ev *core.Event) {
 		}
 		ev.Done()
 	}()
-	err = undecorated(e.client).(wsclient.BeforeAttemptInterface).BeforeAttempt(e.run.Load().ctx, attempt{a, e.core.Load().LastError(a)})
+	err = undecorated(e.client).(wsclient.BeforeAttemptInterface).BeforeAttempt(ctx, attempt{a, e.core.Load().LastError(a)})
 }
 
 func (e *WebsocketEngine) onStopped(ev *core.Event) {

@@ -18,13 +18,14 @@ type run struct {
 	values   context.Context // of Start's, and its span; never ends
 	ctx      context.Context // the same; ends with the run
 	end      context.CancelFunc
-	starting context.Context // Start's own, while it waits
-	failed   atomic.Bool     // the start has
-	stopping atomic.Bool     // Stop was called
-	opening  atomic.Bool     // the start is under way
-	done     chan struct{}   // closed when the run has ended
-	started  chan struct{}   // closed when Start returns
-	err      error           // why it ended, once done is closed
+	starting context.Context                    // Start's own, while it waits
+	failed   atomic.Bool                        // the start has
+	stopping atomic.Bool                        // Stop was called
+	attempts atomic.Pointer[context.CancelFunc] // of the context of the callback that runs while no session is open yet: Stop ends it
+	opening  atomic.Bool                        // the start is under way
+	done     chan struct{}                      // closed when the run has ended
+	started  chan struct{}                      // closed when Start returns
+	err      error                              // why it ended, once done is closed
 }
 
 func newRun(e *WebsocketEngine, ctx context.Context) *run {
@@ -33,6 +34,24 @@ func newRun(e *WebsocketEngine, ctx context.Context) *run {
 	r.ctx, r.end = context.WithCancel(r.values)
 	r.opening.Store(true)
 	return r
+}
+
+// attempting gives the context of a callback that is a part of getting connected, which Stop does not wait for: one runs at a time.
+func (r *run) attempting(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	r.attempts.Store(&cancel)
+	if r.stopping.Load() {
+		cancel()
+	}
+	return ctx, cancel
+}
+
+// stop says that Stop was called.
+func (r *run) stop() {
+	r.stopping.Store(true)
+	if cancel := r.attempts.Load(); cancel != nil {
+		(*cancel)()
+	}
 }
 
 // exit ends this run, never a later one.

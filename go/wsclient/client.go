@@ -22,7 +22,8 @@ type CloseMessageDetails struct {
 // goroutine (runtime.Goexit, as a failed assertion of a test does) has returned, OnOpen with an error.
 //
 // conn is the session's own view of the connection: it works as long as the session does, and never touches a later one. ctx carries the
-// callback's span and what Start's context carries; it ends with the session.
+// callback's span and what Start's context carries; it ends with the session. Those of OnOpen, OnRestartError and BeforeAttempt end as soon as Stop is
+// called, so that it need not wait for what obeys them; those of OnMessage and OnReadError do not, so that these can end what they do.
 type WebsocketClientInterface interface {
 	// OnOpen is called once in every start and restart, before anything else of the session. It may write and read itself. An error closes the
 	// connection with 1001; Start returns it, a restart is tried again. exit here stops the engine for good.
