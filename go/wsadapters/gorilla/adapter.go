@@ -39,11 +39,12 @@ type link struct {
 	end     sync.Once
 	closed  atomic.Bool // the peer's close message came
 
-	mu    sync.Mutex
-	pings map[string]chan struct{}
-	pingN uint64
-	obeys <-chan struct{} // of the context that reads obey
-	free  func() bool     // ends that
+	mu      sync.Mutex
+	pings   map[string]chan struct{}
+	pingN   uint64
+	obeys   <-chan struct{} // of the context that reads obey
+	free    func() bool     // ends that
+	closing bool            // Close waits for the peer's: reads obey it alone
 }
 
 // NewGorillaWebsocketConnectionAdapter makes one. dialer nil: websocket.DefaultDialer; requestHeader may be nil.
@@ -170,7 +171,10 @@ func (a *GorillaWebsocketConnectionAdapter) Close(ctx context.Context, code wsad
 
 // awaitClose returns when the peer's close message has come, or the link has ended, or the time is up. Messages on the way are dropped.
 func (l *link) awaitClose(ctx context.Context, until time.Time) error {
+	l.mu.Lock()
+	l.closing = true
 	_ = l.conn.SetReadDeadline(until)
+	l.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	l.reading <- struct{}{} // a Read that is under way sees the close message, and ends the connection
@@ -279,7 +283,7 @@ func (l *link) obey(ctx context.Context) {
 	done := ctx.Done()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if done == l.obeys {
+	if done == l.obeys || l.closing {
 		return
 	}
 	if l.free != nil {
@@ -292,7 +296,7 @@ func (l *link) obey(ctx context.Context) {
 		l.free = context.AfterFunc(ctx, func() {
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			if l.obeys == done {
+			if l.obeys == done && !l.closing {
 				_ = l.conn.SetReadDeadline(time.Unix(1, 0))
 			}
 		})
