@@ -328,12 +328,12 @@ func (a *GorillaWebsocketConnectionAdapter) Write(ctx context.Context, msgType w
 	defer l.writing.Unlock()
 	deadline, _ := ctx.Deadline()
 	_ = l.conn.SetWriteDeadline(deadline)
-	var stop func() bool
+	obeyed := func() bool { return false }
 	if ctx.Done() != nil {
-		stop = context.AfterFunc(ctx, func() { _ = l.conn.NetConn().SetWriteDeadline(time.Unix(1, 0)) })
+		obeyed = l.obeyWriting(ctx)
 	}
 	err = l.conn.WriteMessage(int(msgType), msg)
-	if stop != nil && !stop() && err != nil && ctx.Err() != nil {
+	if obeyed() && err != nil {
 		a.drop(l)
 		return fmt.Errorf("gorilla: write: %w: %w", ctx.Err(), err)
 	}
@@ -345,6 +345,25 @@ func (a *GorillaWebsocketConnectionAdapter) Write(ctx context.Context, msgType w
 		return fmt.Errorf("gorilla: write: %w: %w", context.DeadlineExceeded, err)
 	}
 	return l.closedOr(err)
+}
+
+// obeyWriting makes the end of a context end the write that follows, until the function it gives says whether it has: not later, which would end
+// somebody else's.
+func (l *link) obeyWriting(ctx context.Context) (obeyed func() bool) {
+	written := false
+	stop := context.AfterFunc(ctx, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if !written {
+			_ = l.conn.NetConn().SetWriteDeadline(time.Unix(1, 0))
+		}
+	})
+	return func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		written = true
+		return !stop()
+	}
 }
 
 func (l *link) closedOr(err error) error {
