@@ -272,3 +272,27 @@ func (p *patient) OnMessage(_ context.Context, _ adapterI, _ *sync.Mutex, restar
 func (p *patient) OnRestartError(ctx context.Context, _ context.CancelFunc, _ error, _ int) {
 	p.wait(ctx, "restart error")
 }
+
+func TestAReadThatNobodyCancelledIsNotCancelled(t *testing.T) {
+	everyAdapter(t, func(t *testing.T, conn adapterI) {
+		views := make(chan adapterI, 1)
+		e := newEngine(t, echo(t), conn, &client{
+			onOpen: func(_ context.Context, c adapterI, _ context.CancelFunc, _ bool) error {
+				views <- c
+				return nil
+			},
+		}, nil)
+		for range 700 {
+			require.NoError(t, e.Start(within(t)))
+			view, failed := receive(t, views), make(chan error, 1)
+			go func() {
+				_, _, err := view.Read(context.Background())
+				failed <- err
+			}()
+			require.NoError(t, e.Stop(within(t)))
+			err := receive(t, failed)
+			require.NotErrorIs(t, err, context.Canceled)
+			require.ErrorIs(t, err, net.ErrClosed)
+		}
+	})
+}

@@ -95,7 +95,7 @@ func newSession(e *WebsocketEngine, r *run, ev *core.Event) *session {
 	handle := ev.Session()
 	s.exit, s.restart = handle.Exit, handle.Restart
 	if k := ev.Connection(); k != nil {
-		s.native = &native.Conn{K: k, URL: e.shown, Reading: s.take}
+		s.native = &native.Conn{K: k, URL: e.shown, Reading: s.take, Over: func() bool { return s.ctx.Err() != nil }}
 		s.conn = s.native
 	} else {
 		s.link = e.host.opened(s)
@@ -150,7 +150,7 @@ func (s *session) take(ctx context.Context) (after func(), err error) {
 
 // pause pauses the library, if it is not busy with a callback that lets read whoever wants; when one begins meanwhile, that is as good.
 func (s *session) pause(ctx context.Context) (paused bool, err error) {
-	ctx, cancel := context.WithCancel(ctx)
+	limited, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.mu.Lock()
 	free := s.calling
@@ -159,11 +159,11 @@ func (s *session) pause(ctx context.Context) (paused bool, err error) {
 	if free {
 		return false, nil
 	}
-	err = s.engine.core.Load().Pause(ctx)
+	err = s.engine.core.Load().Pause(limited)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cancelPause = nil
-	if err != nil && s.calling {
+	if err != nil && (s.calling || limited.Err() != nil && ctx.Err() == nil) { // it may have ended by now, too
 		return false, nil
 	}
 	return err == nil, err

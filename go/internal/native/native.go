@@ -25,6 +25,8 @@ type Conn struct {
 	URL string
 	// Reading, when it is set, comes before each read and gives what comes after it.
 	Reading func(ctx context.Context) (after func(), err error)
+	// Over, when it is set, says whether the session has ended.
+	Over func() bool
 }
 
 var _ wsadapters.WebsocketConnectionAdapterInterface = (*Conn)(nil)
@@ -51,20 +53,41 @@ func (c *Conn) Ping(ctx context.Context) error {
 
 // Read gives the next message.
 func (c *Conn) Read(ctx context.Context) (wsadapters.MessageType, []byte, error) {
+	for {
+		kind, data, again, err := c.read(ctx)
+		if err == nil {
+			return wsadapters.MessageType(kind), data, nil
+		}
+		if misused(err) && c.Over != nil {
+			if c.Over() {
+				err = core.NewError(abi.StatusErrClosed, "read: the session is over")
+			} else if again {
+				continue // the callback inside which it was to be read has ended since
+			}
+		}
+		return wsadapters.NoMessage, nil, c.closeError(err)
+	}
+}
+
+// read does that once; again: it may be worth another try.
+func (c *Conn) read(ctx context.Context) (kind int, data []byte, again bool, err error) {
 	if c.Reading != nil {
 		after, err := c.Reading(ctx)
 		if err != nil {
-			return wsadapters.NoMessage, nil, c.closeError(err)
+			return 0, nil, false, err
 		}
 		if after != nil {
 			defer after()
 		}
 	}
-	kind, data, err := c.K.Read(ctx)
-	if err != nil {
-		return wsadapters.NoMessage, nil, c.closeError(err)
-	}
-	return wsadapters.MessageType(kind), data, nil
+	kind, data, err = c.K.Read(ctx)
+	return kind, data, true, err
+}
+
+// misused says whether it was not the user's to read.
+func misused(err error) bool {
+	failed := (*core.Error)(nil)
+	return errors.As(err, &failed) && failed.Status == abi.StatusErrState
 }
 
 // closeError turns the end of the connection into what the adapter interface says.
