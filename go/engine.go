@@ -98,7 +98,7 @@ func NewWebsocketEngine(
 	return e, nil
 }
 
-// changes is closed when a session has opened or a run has ended.
+// changes is closed when a session has opened, a run has ended or a start has failed.
 func (e *WebsocketEngine) changes() <-chan struct{} {
 	made := make(chan struct{})
 	if e.change.CompareAndSwap(nil, &made) {
@@ -241,6 +241,7 @@ func (e *WebsocketEngine) begin(ctx context.Context) (*run, error) {
 // startFailed leaves everything as before; who waits for Done goes on waiting for a run.
 func (e *WebsocketEngine) startFailed(r *run) {
 	r.failed.Store(true)
+	e.changed()
 	r.end()
 	if !r.over() {
 		e.reason.Store(abi.StopReasonStartFailed)

@@ -263,6 +263,9 @@ func (r *run) over() bool {
 	}
 }
 
+// on says whether the run may still have a session.
+func (r *run) on() bool { return r.started != nil && !r.failed.Load() && !r.over() }
+
 func (e *WebsocketEngine) log(ev *core.Event) {
 	defer ev.Done()
 	if e.opts.logger == nil {

@@ -218,7 +218,7 @@ func (h *host) write(ctx context.Context, msgType wsadapters.MessageType, msg []
 		if s != nil && s.link.usable("write") == nil {
 			return s.conn.Write(ctx, msgType, msg)
 		}
-		if !h.engine.opts.sendWaits || h.engine.run.Load().over() {
+		if !h.engine.opts.sendWaits || !h.engine.run.Load().on() {
 			return &Error{Status: abi.StatusErrClosed, Message: "wscengine: write: no session is open"}
 		}
 		select {

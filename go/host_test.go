@@ -232,3 +232,30 @@ func (h *hooked) BeforeAttempt(context.Context, wsclient.Attempt) error {
 }
 
 func (h *hooked) OnStopped(context.Context, error) { h.stopped <- struct{}{} }
+
+func TestASendThatWaitsForASessionDoesNotOutwaitTheRun(t *testing.T) {
+	everyAdapter(t, func(t *testing.T, conn adapterI) {
+		release, opening := make(chan struct{}), make(chan struct{})
+		e := newEngine(t, echo(t), conn, &client{
+			onOpen: func(context.Context, adapterI, context.CancelFunc, bool) error {
+				close(opening)
+				<-release
+				return errors.New("no")
+			},
+		}, func(o *optionsT) { o.SendWaitsForSession = true })
+		send := func() <-chan error {
+			sent := make(chan error, 1)
+			go func() { sent <- e.Write(context.Background(), wsadapters.Text, []byte("x")) }()
+			return sent
+		}
+		require.ErrorIs(t, receive(t, send()), net.ErrClosed, "it was never started")
+		started := make(chan error, 1)
+		go func() { started <- e.Start(within(t)) }()
+		receive(t, opening)
+		waits := send()
+		close(release)
+		require.Error(t, receive(t, started))
+		_ = receive(t, waits) // it may have found the session that was being opened
+		require.ErrorIs(t, receive(t, send()), net.ErrClosed, "its start failed")
+	})
+}
