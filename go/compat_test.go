@@ -102,6 +102,11 @@ func TestClientDecoratorIsTheOriginals(t *testing.T) {
 	require.Error(t, err)
 }
 
+func TestErrorsWithoutACauseCanBePrinted(t *testing.T) {
+	require.Equal(t, "websocket engine failed to start: <nil>", wscengine.EngineStartError{}.Error())
+	require.Equal(t, "websocket closed: 1001", wsadapters.WebsocketCloseError{Code: wsadapters.GoingAway}.Error())
+}
+
 func TestCloseCodesAreRFC6455s(t *testing.T) {
 	for code, number := range map[wsadapters.StatusCode]int{
 		wsadapters.NormalClosure: 1000, wsadapters.GoingAway: 1001, wsadapters.ProtocolError: 1002, wsadapters.UnsupportedData: 1003,

@@ -64,6 +64,13 @@ func NewWebsocketEngine(
 	case isNil(wsclient):
 		return nil, errors.New("wscengine: wsclient is nil")
 	}
+	inner := conn
+	decorated, traced := conn.(*wsadapters.WebsocketConnectionAdapterInstrumentationDecorator)
+	if traced {
+		if inner = decorated.Decorated(); isNil(inner) {
+			return nil, errors.New("wscengine: the adapter that conn decorates is nil")
+		}
+	}
 	if opts == nil {
 		opts = NewWebsocketEngineConfigurationOptions()
 	}
@@ -80,11 +87,6 @@ func NewWebsocketEngine(
 	}
 	if url.User == nil {
 		e.shown = e.url
-	}
-	inner := conn
-	decorated, traced := conn.(*wsadapters.WebsocketConnectionAdapterInstrumentationDecorator)
-	if traced {
-		inner = decorated.Decorated()
 	}
 	if adapter, ok := inner.(native.Adapter); ok {
 		e.slot = adapter.Slot()

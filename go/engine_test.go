@@ -46,6 +46,11 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		"nil conn": func() (*wscengine.WebsocketEngine, error) {
 			return wscengine.NewWebsocketEngine(u, (*wslay.WslayWebsocketConnectionAdapter)(nil), c, nil, nil)
 		},
+		"decorated nil": func() (*wscengine.WebsocketEngine, error) {
+			decorated, err := wsadapters.NewWebsocketConnectionAdapterInstrumentationDecorator((*wslay.WslayWebsocketConnectionAdapter)(nil), nil)
+			require.NoError(t, err)
+			return wscengine.NewWebsocketEngine(u, decorated, c, nil, nil)
+		},
 		"wsclient": func() (*wscengine.WebsocketEngine, error) {
 			return wscengine.NewWebsocketEngine(u, conn, nil, nil, nil)
 		},

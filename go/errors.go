@@ -2,6 +2,7 @@ package wscengine
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/wscengine/wscengine/go/internal/abi"
 	"github.com/wscengine/wscengine/go/internal/core"
@@ -15,7 +16,7 @@ type EngineStartError struct {
 
 // Error says why.
 func (err EngineStartError) Error() string {
-	return "websocket engine failed to start: " + err.Err.Error()
+	return fmt.Sprintf("websocket engine failed to start: %v", err.Err)
 }
 
 // Unwrap gives why.
