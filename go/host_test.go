@@ -6,9 +6,12 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"os/exec"
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -258,4 +261,33 @@ func TestASendThatWaitsForASessionDoesNotOutwaitTheRun(t *testing.T) {
 		_ = receive(t, waits) // it may have found the session that was being opened
 		require.ErrorIs(t, receive(t, send()), net.ErrClosed, "its start failed")
 	})
+}
+
+func TestAnEngineThatFoundNoDescriptorsCanBeMadeLater(t *testing.T) {
+	if os.Getenv("WITHOUT_DESCRIPTORS") == "" { // in a process that has no engine yet
+		child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+		child.Env = append(os.Environ(), "WITHOUT_DESCRIPTORS=1")
+		out, err := child.CombinedOutput()
+		require.NoError(t, err, string(out))
+		return
+	}
+	var was syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &was))
+	r, w, err := os.Pipe() // the netpoller's own are there from now on
+	require.NoError(t, err)
+	_, _ = r.Close(), w.Close()
+	before := holds().fds
+	made := func(most uint64) error {
+		require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: most, Max: was.Max}))
+		_, err := wscengine.NewWebsocketEngine(&url.URL{Scheme: "ws", Host: "nowhere.invalid"}, adapters["wslay"](), wsclient.NoopClient{}, nil, nil)
+		require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &was))
+		return err
+	}
+	failed := 0
+	for most := uint64(1); made(most) != nil; most++ { // one more is to be had each time
+		failed++
+		require.Less(t, most, uint64(1000))
+		require.Equal(t, before, holds().fds)
+	}
+	require.NotZero(t, failed)
 }

@@ -38,8 +38,28 @@ type loop struct {
 	tokens  atomic.Uint64
 }
 
-// process is the loop of this process, made when it is first wanted. It lives as long as the process.
-var process = sync.OnceValues(newLoop)
+var (
+	made   atomic.Pointer[loop]
+	making sync.Mutex
+)
+
+// process is the loop of this process, made when it is first wanted. It lives as long as the process. One that could not be made, for want of file
+// descriptors for instance, is tried again.
+func process() (*loop, error) {
+	if l := made.Load(); l != nil {
+		return l, nil
+	}
+	making.Lock()
+	defer making.Unlock()
+	if l := made.Load(); l != nil {
+		return l, nil
+	}
+	l, err := newLoop()
+	if err == nil {
+		made.Store(l)
+	}
+	return l, err
+}
 
 func newLoop() (*loop, error) {
 	l := &loop{}
@@ -58,6 +78,9 @@ func newLoop() (*loop, error) {
 	}
 	if err != nil {
 		C.wsc_loop_free(l.c)
+		if l.file != nil {
+			_ = l.file.Close()
+		}
 		return nil, fmt.Errorf("wscengine: the loop's file descriptor: %w", err)
 	}
 	go newWorker(l).run()
