@@ -54,9 +54,7 @@ func (d *websocketClientInstrumentationDecorator) OnOpen(
 	ctx, span := d.start(ctx, telemetry.SpanOnOpen, telemetry.Restart.Bool(restarting))
 	defer span.End()
 	err := d.decorated.OnOpen(ctx, resp, conn, readMutex, exit, restarting)
-	if err != nil {
-		telemetry.Outcome(span, err)
-	}
+	telemetry.Outcome(span, err)
 	return err
 }
 
@@ -74,6 +72,7 @@ func (d *websocketClientInstrumentationDecorator) OnMessage(
 		telemetry.MessageLength.Int(len(msg)), telemetry.MessageOpcode.Int(int(msgType)))
 	defer span.End()
 	d.decorated.OnMessage(ctx, conn, readMutex, restart, exit, sessionId, msgType, msg)
+	telemetry.Outcome(span, nil)
 }
 
 func (d *websocketClientInstrumentationDecorator) OnReadError(
@@ -88,6 +87,7 @@ func (d *websocketClientInstrumentationDecorator) OnReadError(
 	defer span.End()
 	span.RecordError(err)
 	d.decorated.OnReadError(ctx, conn, readMutex, restart, exit, err)
+	telemetry.Outcome(span, nil)
 }
 
 func (d *websocketClientInstrumentationDecorator) OnClose(
@@ -103,7 +103,9 @@ func (d *websocketClientInstrumentationDecorator) OnClose(
 	}
 	ctx, span := d.start(ctx, telemetry.SpanOnClose, attributes...)
 	defer span.End()
-	return d.decorated.OnClose(ctx, conn, readMutex, closeMessage)
+	answer := d.decorated.OnClose(ctx, conn, readMutex, closeMessage)
+	telemetry.Outcome(span, nil)
+	return answer
 }
 
 func (d *websocketClientInstrumentationDecorator) OnCloseError(ctx context.Context, err error) {
@@ -111,6 +113,7 @@ func (d *websocketClientInstrumentationDecorator) OnCloseError(ctx context.Conte
 	defer span.End()
 	span.RecordError(err)
 	d.decorated.OnCloseError(ctx, err)
+	telemetry.Outcome(span, nil)
 }
 
 func (d *websocketClientInstrumentationDecorator) OnRestartError(ctx context.Context, exit context.CancelFunc, err error, retryCount int) {
@@ -118,6 +121,7 @@ func (d *websocketClientInstrumentationDecorator) OnRestartError(ctx context.Con
 	defer span.End()
 	span.RecordError(err)
 	d.decorated.OnRestartError(ctx, exit, err, retryCount)
+	telemetry.Outcome(span, nil)
 }
 
 // undecorated is the client inside, which may have more callbacks than the decorator tells of.

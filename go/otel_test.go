@@ -211,3 +211,26 @@ func TestATracedEngineIsCollected(t *testing.T) {
 		}, 20*time.Second, time.Millisecond)
 	})
 }
+
+func TestADecoratedClientsSpansSayHowTheyEnded(t *testing.T) {
+	exporter := tracetest.NewInMemoryExporter()
+	refused := errors.New("refused")
+	c := &client{onOpen: func(context.Context, adapterI, context.CancelFunc, bool) error { return refused }}
+	decorated, err := wscengine.NewWebsocketClientInstrumentationDecorator(c, sdk.NewTracerProvider(sdk.WithSyncer(exporter)))
+	require.NoError(t, err)
+	ctx := context.Background()
+	require.ErrorIs(t, decorated.OnOpen(ctx, nil, nil, nil, nil, false), refused)
+	require.Equal(t, codes.Error, find(t, exporter.GetSpans(), "wscengine.callback.on_open").Status.Code)
+	exporter.Reset()
+	c.onOpen = nil
+	require.NoError(t, decorated.OnOpen(ctx, nil, nil, nil, nil, false))
+	decorated.OnMessage(ctx, nil, nil, nil, nil, "", wsadapters.Text, nil)
+	decorated.OnReadError(ctx, nil, nil, nil, nil, refused)
+	decorated.OnClose(ctx, nil, nil, nil)
+	decorated.OnCloseError(ctx, refused)
+	decorated.OnRestartError(ctx, nil, refused, 1)
+	require.Len(t, exporter.GetSpans(), 6)
+	for _, span := range exporter.GetSpans() {
+		require.Equal(t, codes.Ok, span.Status.Code, span.Name)
+	}
+}
