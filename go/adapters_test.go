@@ -3,8 +3,13 @@ package wscengine_test
 import (
 	"context"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"runtime"
+	"sync"
 	"testing"
+	"time"
 
 	gorillaws "github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
@@ -60,4 +65,52 @@ func TestTheContextOfAWriteThatIsOverEndsNoOther(t *testing.T) {
 		require.NoError(t, conn.Write(context.Background(), wsadapters.Text, []byte("y")))
 	}
 	require.NoError(t, conn.Close(within(t), wsadapters.NormalClosure, ""))
+}
+
+// deaf is a server that answers nothing after the handshake, and says when a connection of its has sent something.
+func deaf(t *testing.T) (target *url.URL, heard <-chan byte) {
+	upgrader, first := gorillaws.Upgrader{}, make(chan byte, 100)
+	var conns sync.Map
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := upgrader.Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		conns.Store(c, nil)
+		frame := make([]byte, 1)
+		if _, err := c.NetConn().Read(frame); err == nil {
+			first <- frame[0]
+		}
+	}))
+	t.Cleanup(func() {
+		server.Close()
+		conns.Range(func(c, _ any) bool { return c.(*gorillaws.Conn).Close() != nil || true })
+	})
+	return &url.URL{Scheme: "ws", Host: server.Listener.Addr().String()}, first
+}
+
+func TestAfterACloseThatIsGivenUpTheAdapterCanBeDialed(t *testing.T) {
+	everyAdapter(t, func(t *testing.T, conn adapterI) {
+		u, heard := deaf(t)
+		for name, made := range map[string]func() (context.Context, context.CancelFunc){
+			"deadline": func() (context.Context, context.CancelFunc) {
+				return context.WithTimeout(context.Background(), 20*time.Millisecond)
+			},
+			"passed": func() (context.Context, context.CancelFunc) { return context.WithTimeout(context.Background(), -1) },
+			"cancelled": func() (context.Context, context.CancelFunc) {
+				ctx, cancel := context.WithCancel(context.Background())
+				cancel()
+				return ctx, cancel
+			},
+		} {
+			_, err := conn.Dial(within(t), *u)
+			require.NoError(t, err, name)
+			ctx, cancel := made()
+			require.Error(t, conn.Close(ctx, wsadapters.NormalClosure, ""), name)
+			cancel()
+			require.Nil(t, conn.GetUnderlyingWebsocketConnection(), name)
+			require.ErrorIs(t, conn.Ping(within(t)), net.ErrClosed, name)
+		}
+		require.Equal(t, byte(0x88), receive(t, heard), "a close frame was sent all the same")
+	})
 }

@@ -29,7 +29,7 @@ type begin func(c *C.wsc_context, token C.uint64_t, op **C.wsc_op, e **C.wsc_err
 
 // do begins an operation and waits for its completion; a context that ends cancels it.
 func (l *loop) do(ctx context.Context, what string, given *givenErrors, f begin) (*operation, error) {
-	if ctx.Err() != nil && what != "stop" { // a stop is begun all the same: only the waiting is given up
+	if ctx.Err() != nil && what != "stop" && what != "close" { // these are begun all the same: only the waiting is given up
 		return nil, ended(ctx, what)
 	}
 	o, token := &operation{given: given, done: make(chan struct{})}, l.tokens.Add(1)

@@ -170,6 +170,23 @@ func (s *Slot) Open() (wsadapters.WebsocketConnectionAdapterInterface, error) {
 	return nil, fmt.Errorf("wslay: no connection is open: %w", net.ErrClosed)
 }
 
+// Close closes the connection that there is. Of its own the slot lets go also when the peer has not answered in time: the library closes that by itself.
+func (s *Slot) Close(ctx context.Context, code wsadapters.StatusCode, reason string) error {
+	c, err := s.Open()
+	if err != nil {
+		return err
+	}
+	err = c.Close(ctx, code, reason)
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.own != nil && s.own == c {
+			s.own = nil
+		}
+	}
+	return err
+}
+
 // Dial opens a connection of the slot's own.
 func (s *Slot) Dial(ctx context.Context, target url.URL) (*http.Response, error) {
 	if err := ctx.Err(); err != nil {

@@ -34,11 +34,7 @@ func (a *WslayWebsocketConnectionAdapter) Dial(ctx context.Context, target url.U
 
 // Close sends a close message, and waits for the peer's as long as CloseTimeoutMs and ctx allow.
 func (a *WslayWebsocketConnectionAdapter) Close(ctx context.Context, code wsadapters.StatusCode, reason string) error {
-	c, err := a.slot.Open()
-	if err != nil {
-		return err
-	}
-	return c.Close(ctx, code, reason)
+	return a.slot.Close(ctx, code, reason)
 }
 
 // Ping blocks until the pong; nobody needs to read meanwhile.
