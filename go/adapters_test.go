@@ -114,3 +114,24 @@ func TestAfterACloseThatIsGivenUpTheAdapterCanBeDialed(t *testing.T) {
 		require.Equal(t, byte(0x88), receive(t, heard), "a close frame was sent all the same")
 	})
 }
+
+func TestOfTwoClosesOneSucceeds(t *testing.T) {
+	everyAdapter(t, func(t *testing.T, conn adapterI) {
+		u := echo(t)
+		for range 50 {
+			_, err := conn.Dial(within(t), *u)
+			require.NoError(t, err)
+			closed := make(chan error, 2)
+			for range 2 {
+				go func() { closed <- conn.Close(within(t), wsadapters.NormalClosure, "") }()
+			}
+			one, other := receive(t, closed), receive(t, closed)
+			if one == nil {
+				one = other
+			} else {
+				require.NoError(t, other)
+			}
+			require.ErrorIs(t, one, net.ErrClosed)
+		}
+	})
+}

@@ -38,6 +38,7 @@ type link struct {
 	over    chan struct{} // closed with the connection
 	end     sync.Once
 	closed  atomic.Bool // the peer's close message came
+	closes  atomic.Bool // a Close is under way
 
 	mu      sync.Mutex
 	pings   map[string]chan struct{}
@@ -153,6 +154,9 @@ func (a *GorillaWebsocketConnectionAdapter) Close(ctx context.Context, code wsad
 	l, err := a.open()
 	if err != nil {
 		return err
+	}
+	if l.closes.Swap(true) {
+		return fmt.Errorf("gorilla: another Close is under way: %w", net.ErrClosed)
 	}
 	until := time.Now().Add(closePatience)
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
