@@ -2,7 +2,9 @@ package wscengine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"sync"
@@ -175,6 +177,9 @@ func (h *host) close(l *link, q question, reason string) {
 	var err error
 	if l.closes() {
 		err = h.shut(ctx, q.code, reason)
+		if errors.Is(err, net.ErrClosed) && l.closedByUser() {
+			err = nil // he was first
+		}
 	}
 	l.end()
 	l.answered()

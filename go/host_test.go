@@ -291,3 +291,26 @@ func TestAnEngineThatFoundNoDescriptorsCanBeMadeLater(t *testing.T) {
 	}
 	require.NotZero(t, failed)
 }
+
+func TestTheUsersCloseBesideStopIsNoCloseError(t *testing.T) {
+	everyAdapter(t, func(t *testing.T, conn adapterI) {
+		views, told := make(chan adapterI, 1), make(chan error, 100)
+		c := &closeErrors{told: told}
+		c.onOpen = func(_ context.Context, conn adapterI, _ context.CancelFunc, _ bool) error {
+			views <- conn
+			return nil
+		}
+		e := newEngine(t, echo(t), conn, c, nil)
+		for range 100 {
+			require.NoError(t, e.Start(within(t)))
+			view, closed := receive(t, views), make(chan struct{})
+			go func() {
+				defer close(closed)
+				_ = view.Close(within(t), wsadapters.NormalClosure, "")
+			}()
+			require.NoError(t, e.Stop(within(t)))
+			receive(t, closed)
+		}
+		require.Empty(t, told)
+	})
+}

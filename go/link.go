@@ -33,7 +33,7 @@ type link struct {
 	opened    bool // the adapter had a connection before the link was given up
 	accepted  bool // OnOpen has: callbacks may be made
 	stopped   bool // no more callbacks
-	asks      int  // dials and closes of the adapter that are under way
+	asks      int  // dials and closes of the adapter that are under way, the user's too
 	busy      bool // somebody reads the connection
 	feeding   bool // and that is the feeder
 	readers   int  // goroutines that make callbacks
@@ -138,6 +138,12 @@ func (l *link) closes() bool {
 	first := !l.closed
 	l.closed = true
 	return first
+}
+
+func (l *link) closedByUser() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.user != nil
 }
 
 // accept starts the callbacks: OnOpen has returned.

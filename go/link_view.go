@@ -63,8 +63,10 @@ func (l *link) Close(ctx context.Context, code wsadapters.StatusCode, reason str
 	}
 	l.mu.Lock()
 	l.user = &ownClose{code, reason}
+	l.asks++        // nobody dials before it has returned
 	l.startFeeder() // somebody must see the peer's answer
 	l.mu.Unlock()
+	defer l.answered()
 	return l.host.conn.Close(ctx, code, reason)
 }
 
