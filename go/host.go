@@ -164,16 +164,18 @@ func (h *host) close(l *link, q question, reason string) {
 	if l == nil {
 		return
 	}
-	if l.abandon() {
-		l.answered()
-		h.engine.core.Load().Report(q.token, nil, nil, abi.StatusOk) // it was still dialing, and closes itself
-		return
-	}
-	if q.timeout <= 0 {
+	dialing := l.abandon() // then its dial closes what it may yet open
+	if dialing || q.timeout <= 0 {
 		q.timeout = abandonAfter
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), q.timeout)
 	defer cancel()
+	if dialing {
+		l.answered()
+		_ = l.out(ctx) // a dial that heeds its context ends now; Stop is to find the adapter closed
+		h.engine.core.Load().Report(q.token, nil, nil, abi.StatusOk)
+		return
+	}
 	var err error
 	if l.closes() {
 		err = h.shut(ctx, q.code, reason)

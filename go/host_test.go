@@ -164,6 +164,35 @@ func TestStartsThatAreGivenUpLeaveAnAdapterClosed(t *testing.T) {
 	require.Zero(t, conn.faults.Load(), "it was dialed while open, or closed while it was not")
 }
 
+// lateDialer opens its second connection only when nobody wants it any more, and takes its time to close it.
+type lateDialer struct {
+	strict
+	dials   atomic.Int32
+	dialing chan struct{}
+}
+
+func (l *lateDialer) Dial(ctx context.Context, target url.URL) (*http.Response, error) {
+	if l.dials.Add(1) == 2 {
+		close(l.dialing)
+		<-ctx.Done()
+		l.strict.closed = func() { time.Sleep(20 * time.Millisecond) }
+	}
+	return l.strict.Dial(ctx, target)
+}
+
+func TestStopReturnsAfterAnAbandonedDialHasClosed(t *testing.T) {
+	conn := &lateDialer{dialing: make(chan struct{})}
+	e := newEngine(t, &url.URL{Scheme: "ws", Host: "nowhere.invalid"}, conn, &client{}, nil)
+	require.NoError(t, e.Start(within(t)))
+	e.Restart()
+	receive(t, conn.dialing)
+	require.NoError(t, e.Stop(within(t)))
+	conn.mu.Lock()
+	defer conn.mu.Unlock()
+	require.Nil(t, conn.over, "another engine could not dial it")
+	require.Zero(t, conn.faults.Load())
+}
+
 func TestStopReturnsAfterTheAdaptersClose(t *testing.T) {
 	var returns atomic.Bool
 	conn := &strict{closed: func() {
