@@ -5,12 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/wscengine/wscengine/go/internal/abi"
 	"github.com/wscengine/wscengine/go/internal/core"
-	"github.com/wscengine/wscengine/go/wsadapters"
 	"github.com/wscengine/wscengine/go/wsclient"
 )
 
@@ -139,11 +136,6 @@ func (e *WebsocketEngine) onClose(ev *core.Event) {
 			ev.Done()
 			return
 		}
-		if problem := unsendable(answer); problem != "" && details == nil {
-			e.complain("OnClose answered with a close message that cannot be sent: "+problem+"; 1001 is sent", s.id)
-			ev.Done()
-			return
-		}
 		ev.Closed(int(answer.CloseReason), answer.CloseMessage)
 	}()
 	e.held(ev, s.ctx, func(ctx context.Context) {
@@ -152,21 +144,6 @@ func (e *WebsocketEngine) onClose(ev *core.Event) {
 		}
 		answer = e.client.OnClose(ctx, s.conn, &e.readMutex, details)
 	})
-}
-
-// unsendable says what is wrong with a close message (RFC 6455 sections 5.5.1 and 7.4).
-func unsendable(m *wsclient.CloseMessageDetails) string {
-	code := m.CloseReason
-	switch {
-	case code < 1000 || code > 4999 || code == 1004 || code == wsadapters.NoStatusReceived || code == wsadapters.AbnormalClosure ||
-		code > 1014 && code < 3000:
-		return "its code"
-	case len(m.CloseMessage) > 123:
-		return "its reason is longer than 123 bytes"
-	case !utf8.ValidString(m.CloseMessage) || strings.IndexByte(m.CloseMessage, 0) >= 0:
-		return "its reason is no text"
-	}
-	return ""
 }
 
 func (e *WebsocketEngine) onCloseError(ev *core.Event) {
@@ -282,13 +259,6 @@ func (e *WebsocketEngine) log(ev *core.Event) {
 	ctx := e.run.Load().context()
 	if e.opts.logger.Enabled(ctx, record.Level) {
 		_ = e.opts.logger.Handler().Handle(ctx, record)
-	}
-}
-
-// complain tells of a misuse that is mended.
-func (e *WebsocketEngine) complain(text, session string) {
-	if e.opts.logger != nil {
-		e.opts.logger.Error(text, "engine_id", e.core.Load().ID(), "session_id", session)
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/wscengine/wscengine/go/internal/abi"
+	"github.com/wscengine/wscengine/go/internal/core"
 	"github.com/wscengine/wscengine/go/wsadapters"
-	"github.com/wscengine/wscengine/go/wsclient"
 )
 
 // A link as an adapter: the view of the connection that callbacks get. It ends with the session.
@@ -58,8 +58,8 @@ func (l *link) Close(ctx context.Context, code wsadapters.StatusCode, reason str
 	if err := l.usable("close"); err != nil {
 		return err
 	}
-	if problem := unsendable(&wsclient.CloseMessageDetails{CloseReason: code, CloseMessage: reason}); problem != "" {
-		return invalid("close: %d %q cannot be sent: %s", code, reason, problem)
+	if err := core.CheckClose(int(code), reason); err != nil {
+		return err
 	}
 	l.mu.Lock()
 	l.user = &ownClose{code, reason}

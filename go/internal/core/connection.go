@@ -123,6 +123,14 @@ func (k *Connection) Close(ctx context.Context, code int, reason string) error {
 	return err
 }
 
+// CheckClose says what keeps a close message from being sent.
+func CheckClose(code int, reason string) error {
+	text := cString(reason)
+	defer C.free(unsafe.Pointer(text))
+	var e *C.wsc_error
+	return taken(C.wsc_close_check(C.int(code), text, &e), &e, nil)
+}
+
 // Cork collects writes until Uncork.
 func (k *Connection) Cork() {
 	C.wsc_connection_cork(k.c)
