@@ -289,8 +289,10 @@ func (e *WebsocketEngine) Stop(ctx context.Context) error {
 	if r := e.run.Load(); e.core.Load().State() == abi.StateStopped && !r.opening.Load() {
 		return badState("stop", errNotStarted)
 	}
-	e.run.Load().stop()
-	return e.tracing.Load().stop(ctx, e.core.Load().Stop)
+	e.run.Load().stopping.Store(true)
+	return e.tracing.Load().stop(ctx, func(ctx context.Context) error {
+		return e.core.Load().Stop(ctx, func() { e.run.Load().interrupt() })
+	})
 }
 
 // Wait blocks until the run has ended and none of its callbacks runs. The error says why it ended, nil after Stop and exit; or that ctx has.

@@ -14,18 +14,19 @@ import (
 
 // run is from a start to the end that follows it.
 type run struct {
-	engine   *WebsocketEngine
-	values   context.Context // of Start's, and its span; never ends
-	ctx      context.Context // the same; ends with the run
-	end      context.CancelFunc
-	starting context.Context                    // Start's own, while it waits
-	failed   atomic.Bool                        // the start has
-	stopping atomic.Bool                        // Stop was called
-	attempts atomic.Pointer[context.CancelFunc] // of the context of the callback that runs while no session is open yet: Stop ends it
-	opening  atomic.Bool                        // the start is under way
-	done     chan struct{}                      // closed when the run has ended
-	started  chan struct{}                      // closed when Start returns
-	err      error                              // why it ended, once done is closed
+	engine      *WebsocketEngine
+	values      context.Context // of Start's, and its span; never ends
+	ctx         context.Context // the same; ends with the run
+	end         context.CancelFunc
+	starting    context.Context                    // Start's own, while it waits
+	failed      atomic.Bool                        // the start has
+	stopping    atomic.Bool                        // Stop was called
+	interrupted atomic.Bool                        // a Stop has begun
+	attempts    atomic.Pointer[context.CancelFunc] // of the context of the callback that runs while no session is open yet: Stop ends it
+	opening     atomic.Bool                        // the start is under way
+	done        chan struct{}                      // closed when the run has ended
+	started     chan struct{}                      // closed when Start returns
+	err         error                              // why it ended, once done is closed
 }
 
 func newRun(e *WebsocketEngine, ctx context.Context) *run {
@@ -40,15 +41,15 @@ func newRun(e *WebsocketEngine, ctx context.Context) *run {
 func (r *run) attempting(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	r.attempts.Store(&cancel)
-	if r.stopping.Load() {
+	if r.interrupted.Load() {
 		cancel()
 	}
 	return ctx, cancel
 }
 
-// stop says that Stop was called.
-func (r *run) stop() {
-	r.stopping.Store(true)
+// interrupt ends that context, now that the core knows of a Stop: what fails by it is not tried again, and no failure of the user's.
+func (r *run) interrupt() {
+	r.interrupted.Store(true)
 	if cancel := r.attempts.Load(); cancel != nil {
 		(*cancel)()
 	}

@@ -98,11 +98,15 @@ func (e *Engine) Start(ctx context.Context, span uintptr) error {
 	return err
 }
 
-// Stop blocks until no callback runs or will run. A context that ends ends the waiting only.
-func (e *Engine) Stop(ctx context.Context) error {
+// Stop calls begun once the core knows of it, and blocks until no callback runs or will run. A context that ends ends the waiting only.
+func (e *Engine) Stop(ctx context.Context, begun func()) error {
 	defer runtime.KeepAlive(e)
 	_, err := e.loop.do(ctx, "stop", &e.given, func(c *C.wsc_context, token C.uint64_t, op **C.wsc_op, out **C.wsc_error) C.int {
-		return C.wsc_engine_stop_begin(e.c, c, token, op, out)
+		r := C.wsc_engine_stop_begin(e.c, c, token, op, out)
+		if r == C.WSC_OK {
+			begun()
+		}
+		return r
 	})
 	return err
 }
