@@ -207,6 +207,9 @@ func (e *WebsocketEngine) onStopped(ev *core.Event) {
 	r.err = e.core.Load().Error(ev)
 	e.reason.Store(int32(ev.Status()))
 	defer e.stopped(ev, r)
+	if e.host != nil {
+		e.host.rest()
+	}
 	e.tracing.Load().call(ev, r.ctx, func(ctx context.Context) error {
 		if client, ok := undecorated(e.client).(wsclient.OnStoppedInterface); ok {
 			client.OnStopped(ctx, r.err)

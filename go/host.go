@@ -191,6 +191,14 @@ func (h *host) close(l *link, q question, reason string) {
 	h.engine.core.Load().Report(q.token, nil, err, statusOf(ctx, err))
 }
 
+// rest waits, but not for long, until what the core gave up at the end of a run is closed: the core does not.
+func (h *host) rest() {
+	if l := h.current(); l != nil && !l.isOut() {
+		l.asked()
+		h.close(l, question{code: wsadapters.GoingAway}, "")
+	}
+}
+
 // abandonAfter is how long a link that was given up may take to close: enough to send what needs no waiting.
 const abandonAfter = 100 * time.Millisecond
 

@@ -164,10 +164,11 @@ func TestStartsThatAreGivenUpLeaveAnAdapterClosed(t *testing.T) {
 	require.Zero(t, conn.faults.Load(), "it was dialed while open, or closed while it was not")
 }
 
-// lateDialer opens its second connection only when nobody wants it any more, and takes its time to close it.
+// lateDialer opens its second connection only when nobody wants it any more.
 type lateDialer struct {
 	strict
 	dials   atomic.Int32
+	closes  int
 	dialing chan struct{}
 }
 
@@ -175,13 +176,14 @@ func (l *lateDialer) Dial(ctx context.Context, target url.URL) (*http.Response, 
 	if l.dials.Add(1) == 2 {
 		close(l.dialing)
 		<-ctx.Done()
-		l.strict.closed = func() { time.Sleep(20 * time.Millisecond) }
+		time.Sleep(5 * time.Millisecond) // a Stop that does not wait has returned by now
 	}
 	return l.strict.Dial(ctx, target)
 }
 
 func TestStopReturnsAfterAnAbandonedDialHasClosed(t *testing.T) {
 	conn := &lateDialer{dialing: make(chan struct{})}
+	conn.closed = func() { conn.closes++ }
 	e := newEngine(t, &url.URL{Scheme: "ws", Host: "nowhere.invalid"}, conn, &client{}, nil)
 	require.NoError(t, e.Start(within(t)))
 	e.Restart()
@@ -189,6 +191,7 @@ func TestStopReturnsAfterAnAbandonedDialHasClosed(t *testing.T) {
 	require.NoError(t, e.Stop(within(t)))
 	conn.mu.Lock()
 	defer conn.mu.Unlock()
+	require.Equal(t, 2, conn.closes)
 	require.Nil(t, conn.over, "another engine could not dial it")
 	require.Zero(t, conn.faults.Load())
 }

@@ -183,6 +183,12 @@ func (l *link) over() bool {
 	return l.state == linkOver || l.state == linkAbandoned
 }
 
+func (l *link) isOut() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.isGone
+}
+
 // out ends the link and blocks until nobody uses the adapter for it.
 func (l *link) out(ctx context.Context) error {
 	l.retire()
