@@ -165,6 +165,28 @@ def test_memoryviews_are_also_what_lists_and_iteration_give(server, kind):
     seen.clear()
 
 
+@pytest.mark.parametrize("kind", ["bulk", "iteration"])
+@pytest.mark.parametrize("views", [False, True])
+def test_several_readers_keep_together_what_came_together(server, kind, views):
+    class Bulk(wscengine.Client):
+        def on_messages(self, session, messages):
+            calls.append([int(bytes(message)) for message in messages])
+
+    def flood(connection):
+        connection.recv()
+        connection.socket.sendall(b"".join(b"\x82\x04%04d" % i for i in range(3000)))
+        drain(connection)
+
+    calls, options = [], {"reader_count": 3, "memoryviews": views}
+    with wscengine.Engine(server(flood).url, Bulk() if kind == "bulk" else None, **options) as engine:
+        engine.send("go")
+        if kind == "iteration":
+            calls.append([int(bytes(message)) for _, message in zip(range(3000), engine, strict=False)])
+        until(lambda: sum(map(len, calls)) == 3000)
+    assert all(call == list(range(call[0], call[0] + len(call))) for call in calls)
+    assert len(calls) < 1000
+
+
 @pytest.mark.parametrize("views", [False, True])
 @pytest.mark.parametrize("size", [10, 1000])
 def test_a_read_inside_a_callback_takes_the_next_message(server, views, size):

@@ -340,28 +340,28 @@ class EngineBase(abc.ABC):
             return function(*arguments)
         return self._trace.call(ev, record, function, arguments, self._awaited)
 
-    def _records(self, ev: CData, reply: CData) -> Iterator[CData]:
-        """The records of a batch one by one, as each is taken. With the last one (or each, when the rest is for other readers) the batch is done, so
-        that what comes next need not wait for this record's callback."""
+    def _records(self, ev: CData, reply: CData, share: bool) -> Iterator[CData]:
+        """The records of a batch one by one, as each is taken. With the last one (or each, to share: the rest is for other readers) the batch is done,
+        so that what comes next need not wait for this record's callback."""
         record = ffi.new("wsc_record *")
         while lib.wsc_event_take(ev, record):
             reply.consumed += 1
-            if self._share or reply.consumed == ev.count:
+            if share or reply.consumed == ev.count:
                 lib.wsc_event_done(ev, reply)
             yield record
-            if self._share:
+            if share:
                 return
 
-    def _messages(self, ev: CData, reply: CData) -> Iterator[tuple[CData, Any]]:
+    def _messages(self, ev: CData, reply: CData, share: bool) -> Iterator[tuple[CData, Any]]:
         """The same with each one's message; memoryviews are of the receive memory, which lives as long as any of them."""
         if not self._views:
-            for record in self._records(ev, reply):
+            for record in self._records(ev, reply, share):
                 payload: bytes = ffi.buffer(ev.arena + record.offset, record.length)[:]
                 is_text = record.type == MessageType.TEXT and not self._raw
                 yield record, payload.decode() if is_text else payload
             return
         whole, moved = self._hold(ev)
-        for record in self._records(ev, reply):
+        for record in self._records(ev, reply, share):
             at = moved[record.offset] if moved else record.offset
             yield record, whole[at : at + record.length]
 
@@ -381,7 +381,7 @@ class EngineBase(abc.ABC):
     def _collect(self, ev: CData, reply: CData, most: int) -> list[Any]:
         """Up to so many messages of a batch at once."""
         if self._views:
-            return [message for _, message in itertools.islice(self._messages(ev, reply), most)]
+            return [message for _, message in itertools.islice(self._messages(ev, reply, False), most)]
         return _batch.collect(address(ev), address(reply), self._raw, most)
 
     def _shown(self, messages: list[Message]) -> list[Any]:

@@ -489,7 +489,7 @@ class Engine(EngineBase):
         while True:
             try:
                 if (self._views or self._trace is not None) and not self._bulk:
-                    for record, message in self._messages(ev, self._reply):
+                    for record, message in self._messages(ev, self._reply, False):
                         if not (self._requests and self._asked(message)):
                             result = self._invoke(ev, self.client.on_message, (session, message), record)
                             if inspect.isawaitable(result):

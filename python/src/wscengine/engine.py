@@ -439,7 +439,7 @@ class Engine(EngineBase):
                 self.client.on_messages(session, messages)
         elif self._views or self._trace is not None:
             on_message = self._offered if self._requests else self.client.on_message
-            for record, message in self._messages(ev, reply):
+            for record, message in self._messages(ev, reply, self._share):
                 self._invoke(ev, on_message, (session, message), record)
         else:
             on_message = self._offered if self._requests else self.client.on_message
