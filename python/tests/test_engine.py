@@ -44,6 +44,13 @@ def test_wrong_values_raise_all_at_once_by_their_python_names():
         wscengine.Engine("http://host/")
 
 
+def test_only_a_time_of_zero_is_no_limit(server):
+    with pytest.raises(wscengine.InvalidError, match="ping_interval is -1 ms"):
+        wscengine.Engine("ws://host/", ping_interval=-0.0001)
+    with wscengine.Engine(server(drain).url, Recorder(), data_idle_timeout=0.0001) as engine:
+        until(lambda: engine.stats.reconnects_by_timeout)
+
+
 def test_none_is_an_options_default(server):
     with wscengine.Engine(server(drain).url, Recorder(), reader_count=None, log_level=None, ping_interval=None):
         pass

@@ -47,7 +47,8 @@ def _set(made: CData, option: Option, value: Any) -> None:
         scaled = value * option.scale
         if scaled != scaled or abs(scaled) >= 2**63 or (option.scale == 1 and scaled != int(scaled)):
             raise TypeError(f"{option.keyword} is no number that fits: {value!r}")
-        lib.wsc_options_set_int(made, option.number, round(scaled))
+        number = round(scaled) or (scaled > 0) - (scaled < 0)  # only 0 becomes 0, which would mean "off"
+        lib.wsc_options_set_int(made, option.number, number)
         return
     for item in _items(option, value) if option.kind == "LIST" else [value]:
         if not isinstance(item, (str, os.PathLike)):
