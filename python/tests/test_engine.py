@@ -598,7 +598,7 @@ def test_an_exception_that_cannot_say_what_it_is_arrives_all_the_same(server):
     raised.value.__cause__.__traceback__ = None
 
 
-@pytest.mark.parametrize("answer", ["bye", (4001,), (4001, None), (4001, "\ud800"), 2**40, {}])
+@pytest.mark.parametrize("answer", ["bye", (4001,), (4001, "cut\0off"), (4001, None), (4001, "\ud800"), 2**40, {}])
 def test_what_is_no_answer_of_on_close_is_logged_and_holds_nothing_up(server, caplog, answer):
     codes = []
 

@@ -416,7 +416,7 @@ class EngineBase(abc.ABC):
         elif kind == EventType.CLOSED and failure is None and result is not None:
             try:
                 code, reason = result if isinstance(result, tuple) else (result, "")
-                held = ffi.new("char[]", reason.encode())
+                held = ffi.new("char[]", encoded(reason, "reason"))
                 reply.close_code, reply.close_reason = code, held
             except Exception as wrong:  # neither of the two: as if it had been raised
                 failure = wrong
