@@ -3,6 +3,7 @@ do wrong, and what only Python has."""
 
 import asyncio
 import contextlib
+import gc
 import queue
 import re
 import socket
@@ -357,6 +358,16 @@ def test_one_that_is_stuck_holds_back_nobody_but_itself():
     engine.stop()
     assert reading.is_set()
     pipe.incoming.put("late")  # lets the reader go
+
+
+def test_a_session_may_be_kept_longer_than_its_engine():
+    with engine_on(Pipe(), Recorder()) as engine:
+        session = engine.session
+    del engine
+    gc.collect()
+    assert session.rtt is None and session.closed.code == 1001
+    with pytest.raises(wscengine.StateError):
+        session.read(timeout=0)
 
 
 def test_an_adapter_has_one_engine_at_a_time():

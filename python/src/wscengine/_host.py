@@ -285,7 +285,8 @@ class AdapterSession(HostSession, Session):
 
     def read(self, timeout: float | None = None) -> Message:
         host, link, deadline = self._host, self._link, Deadline(timeout)
-        self._may_read(host.engine._inside())
+        engine = host.engine  # None: it is no more
+        self._may_read(engine is not None and engine._inside())
         with host.changed:
             while (message := link.read()) is None:
                 if deadline.over():

@@ -511,7 +511,8 @@ class HostSession:
     @property
     def rtt(self) -> float | None:
         """Seconds of the last ping's round trip; None before the first pong."""
-        return self._rtt if self._rtt is not None else self._host.engine.stats.rtt_last
+        engine = self._host.engine
+        return self._rtt if self._rtt is not None or engine is None else engine.stats.rtt_last
 
     @property
     def underlying(self) -> Any:
