@@ -370,6 +370,27 @@ def test_a_session_may_be_kept_longer_than_its_engine():
         session.read(timeout=0)
 
 
+@pytest.mark.parametrize("refused", ["close", "ping", "dial"])
+def test_without_a_thread_to_have_nothing_hangs(monkeypatch, refused):
+    def start(thread):
+        if thread.name == f"wscengine-{refused}":
+            seen.append(refused)
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+        real(thread)
+
+    seen, real, pipe = [], threading.Thread.start, Pipe()
+    with engine_on(pipe, Recorder(), ping_interval=0.01, stop_timeout=5) as engine:
+        monkeypatch.setattr(threading.Thread, "start", start)
+        if refused == "dial":
+            engine.restart()
+            until(lambda: engine.stats.failed_attempts)
+            monkeypatch.undo()
+            until(lambda: engine.session)
+        elif refused == "ping":
+            until(lambda: engine.stats.rtt_last)
+    assert seen and not pipe.open and pipe.closes[-1][0] == 1001
+
+
 def test_an_adapter_has_one_engine_at_a_time():
     pipe = Pipe()
     first, second = engine_on(pipe, Recorder()), engine_on(pipe, Recorder())

@@ -111,6 +111,23 @@ time.sleep(0.1)
     assert ends_well(program(source, peer[1])) == ("stopped BY_STOP\n", "")
 
 
+def test_the_interpreter_ends_with_an_adapter_where_it_gives_no_threads_then(program, peer):
+    source = f"""{HEAD}
+import atexit, threading
+from wscengine.adapters.websockets import WebsocketsAdapter
+class Client(wscengine.Client):
+    def on_close_error(self, session, error): say(error)
+    def on_stopped(self, engine, reason, error): say("stopped", reason.name)
+engine = wscengine.Engine(url, Client(), adapter=WebsocketsAdapter())
+engine.start()
+@atexit.register
+def as_from_python_3_12_on():
+    def refuse(thread): raise RuntimeError("can't create new thread at interpreter shutdown")
+    threading.Thread.start = refuse
+"""
+    assert ends_well(program(source, peer[1])) == ("stopped BY_STOP\n", "")
+
+
 def test_the_interpreter_ends_although_a_callback_never_returns(program, peer):
     source = f"""{HEAD}
 class Client(wscengine.Client):

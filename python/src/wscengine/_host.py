@@ -49,13 +49,23 @@ class Host(HostBase):
     # ---- questions ----
 
     def begin_dial(self, link: Link, before: Link | None, question: Question) -> None:
-        self._spawn("dial", self._dial, link, before, question)
+        try:
+            self._spawn("dial", self._dial, link, before, question)
+        except RuntimeError as failure:
+            self._undialed(link, question, failure)
 
     def begin_ping(self, link: Link, question: Question) -> None:
-        self._spawn("ping", self._ping, link, question)
+        self._spawn_or_do("ping", self._ping, link, question)
 
     def begin_close(self, link: Link, question: Question) -> None:
-        self._spawn("close", self._close, link, question)
+        self._spawn_or_do("close", self._close, link, question)
+
+    def _spawn_or_do(self, name: str, work: Callable[..., None], *arguments: Any) -> None:
+        """Does itself what no thread is to be had for: there is none at the end of the interpreter, from Python 3.12 on."""
+        try:
+            self._spawn(name, work, *arguments)
+        except RuntimeError:
+            work(*arguments)
 
     def _spawn(self, name: str, work: Callable[..., None], *arguments: Any) -> None:
         def run() -> None:
@@ -66,7 +76,11 @@ class Host(HostBase):
 
         thread = threading.Thread(target=run, name=f"wscengine-{name}", daemon=True)
         self.threads.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # there is none to be had
+            self.threads.discard(thread)
+            raise
 
     def apart(self, verb: str, timeout: float | None, work: Callable[[], None]) -> None:
         """Runs a verb on a thread of its own, so that whoever waits for it can be interrupted, cancelled, and not held up."""
@@ -116,13 +130,16 @@ class Host(HostBase):
             if opened or (dialed and link.state is LinkState.ABANDONED):
                 with contextlib.suppress(BaseException):
                     self.adapter.close(1001, "", ABANDON_S)
-            link.gone = True
-            self.leave(link)
-            self.answer(link, question, "dial", failure)
+            self._undialed(link, question, failure)
             return
         if not self.report(question.token, response=response):
             self.begin_close(link, Question())
         self._feed(link)
+
+    def _undialed(self, link: Link, question: Question, failure: BaseException) -> None:
+        link.gone = True
+        self.leave(link)
+        self.answer(link, question, "dial", failure)
 
     def _wait_out(self, link: Link | None, users: int, timeout: float) -> bool:
         """Until no more than so many are busy with it."""

@@ -147,7 +147,8 @@ class WebsocketsAdapter(Adapter):
             timeout, self.abort
         )  # a send to a peer that takes nothing has the library's lock, and close() would wait for it
         cut.daemon = True
-        cut.start()
+        with contextlib.suppress(RuntimeError):  # there is no thread to be had at the end of the interpreter
+            cut.start()
         try:
             conn.close(code, reason)
         finally:
