@@ -109,6 +109,15 @@ def test_the_same_on_asyncio(server, told, caplog):
     caplog.clear()  # its traceback holds the engine
 
 
+def test_keywords_are_told_as_what_they_are(server, told):
+    with wscengine.Engine(server().url, auto_reconnect=False) as engine:
+        engine.send(timeout=5, data="hello")
+        engine.session.close(timeout=5, reason="bye")
+    assert told("websocket.write")[0].attributes["websocket.message.size"] == 5
+    assert told("websocket.close")[0].attributes["websocket.close.code"] == 1000
+    assert told("websocket.close")[0].attributes["websocket.close.reason"] == "bye"
+
+
 def test_what_on_open_raises_stands_on_the_start(server, told):
     class Refuses(wscengine.Client):
         def on_open(self, session, response, restarting):

@@ -220,20 +220,29 @@ def _failed(span: trace.Span, status: int, said: str) -> None:
     span.set_status(trace.StatusCode.ERROR, said)
 
 
+def _placed(function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, ...]:
+    """Arguments where they would be without keywords."""
+    if not keywords:
+        return arguments
+    bound = inspect.signature(function).bind(*arguments, **keywords)
+    bound.apply_defaults()
+    return bound.args
+
+
 def _wrapped(function: Callable[..., Any], around: Callable[..., Any]) -> Callable[..., Any]:
     """A method that runs inside around(self, its arguments …)."""
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
         async def awaited(*arguments: Any, **keywords: Any) -> Any:
-            with around(*arguments, *keywords.values()) as span:
+            with around(*_placed(function, arguments, keywords)) as span:
                 return _got(span, await function(*arguments, **keywords))
 
         return awaited
 
     @functools.wraps(function)
     def called(*arguments: Any, **keywords: Any) -> Any:
-        with around(*arguments, *keywords.values()) as span:
+        with around(*_placed(function, arguments, keywords)) as span:
             return _got(span, function(*arguments, **keywords))
 
     return called
