@@ -391,6 +391,23 @@ def test_without_a_thread_to_have_nothing_hangs(monkeypatch, refused):
     assert seen and not pipe.open and pipe.closes[-1][0] == 1001
 
 
+def test_a_start_without_threads_for_callbacks_fails(monkeypatch):
+    def start(thread):
+        if thread.name == "wscengine-reader-1":
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    real, pipe, client = threading.Thread.start, Pipe(), Recorder()
+    engine = engine_on(pipe, client, reader_count=2, stop_timeout=5)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(wscengine.StartError, match="can't start new thread"):
+        engine.start(timeout=5)
+    monkeypatch.undo()
+    with engine:
+        pipe.incoming.put("x")
+        until(lambda: client.got == ["x"])
+
+
 def test_an_adapter_has_one_engine_at_a_time():
     pipe = Pipe()
     first, second = engine_on(pipe, Recorder()), engine_on(pipe, Recorder())

@@ -426,7 +426,12 @@ class EngineBase(abc.ABC):
             self._failed(failure)
         host = self._host
         if host is not None and kind == EventType.OPENED:
-            host.accept(self._session, reply.status == 0)
+            try:
+                host.accept(self._session, reply.status == 0)
+            except RuntimeError as none:  # no thread is to be had for its callbacks
+                host.accept(self._session, False)
+                self._error(none, error)
+                reply.status, reply.error = lib.WSC_ERR_HOST, error[0]
         elif host is not None and kind == EventType.CLOSED:
             host.closed(self._session)
         elif host is not None and kind == EventType.STOPPED:
