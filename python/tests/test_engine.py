@@ -90,7 +90,9 @@ def test_a_timeout_without_end_is_none(server, endless):
 
 def test_every_option_is_described():
     described = wscengine.options.describe()
-    assert "ping_interval=20.0: " in described and "auto_reconnect=True: " in described
+    assert (
+        "ping_interval=20.0: " in described and "reader_count=1: " in described and "auto_reconnect=True: " in described
+    )
 
 
 def test_headers_and_cookies_may_be_dicts(server):

@@ -353,12 +353,17 @@ class EngineBase(abc.ABC):
                 return
 
     def _messages(self, ev: CData, reply: CData, share: bool) -> Iterator[tuple[CData, Any]]:
-        """The same with each one's message; memoryviews are of the receive memory, which lives as long as any of them."""
+        """The same with each one's message; memoryviews are of the receive memory, which lives as long as any of them. Where readers take by turns, one
+        message of many is copied: each would have to keep all of them."""
         if not self._views:
             for record in self._records(ev, reply, share):
                 payload: bytes = ffi.buffer(ev.arena + record.offset, record.length)[:]
                 is_text = record.type == MessageType.TEXT and not self._raw
                 yield record, payload.decode() if is_text else payload
+            return
+        if share and ev.count > 1:
+            for record in self._records(ev, reply, share):
+                yield record, memoryview(ffi.buffer(ev.arena + record.offset, record.length)[:])
             return
         whole, moved = self._hold(ev)
         for record in self._records(ev, reply, share):

@@ -23,7 +23,11 @@ def describe() -> str:
     lines = []
     for o in OPTIONS:
         if o.keyword:
-            default = bool(o.default) if o.kind == "BOOL" else o.default / o.scale if o.kind == "INT" else None
+            default: bool | float | None = None
+            if o.kind == "BOOL":
+                default = bool(o.default)
+            elif o.kind == "INT":
+                default = o.default if o.scale == 1 else o.default / o.scale
             lines.append(f"{o.keyword}={default!r}: {o.doc}" + (f" [{o.unit}]" if o.unit else ""))
     return "\n".join(lines)
 
